@@ -1,0 +1,174 @@
+"""Finds faces: BlazeFace short range on the whole frame, and closer or wider when that finds none.
+
+In: a frame as uint8[h, w, 3], RGB. Out: faces, largest first, with a box and six points in frame pixels.
+Decoding follows the network's published layout (Bazarevsky et al. 2019, arXiv:1907.05047).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.vision.runtime import Model
+
+__all__ = ["Box", "DetectedFace", "Detector"]
+
+INPUT_PX = 128
+MIN_SCORE = 0.5
+"""The score from which a box is a face: the detector's published working point."""
+SAME_FACE_IOU = 0.3
+"""Boxes that overlap more than this are one face, averaged by score: the detector's published value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in frame pixels; it may reach beyond the frame."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectedFace:
+    """One face. `score` in [0, 1].
+
+    `points`: float32[6, 2], frame pixels, x then y: the subject's right eye, left eye, nose tip, mouth, right
+    ear, left ear.
+    """
+
+    box: Box
+    score: float
+    points: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A square of the frame, in frame pixels, that the network looks at; it may reach beyond the frame."""
+
+    x0: float
+    y0: float
+    side: float
+
+
+class Detector:
+    """BlazeFace short range. Not thread-safe."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._input = np.empty((1, INPUT_PX, INPUT_PX, 3), np.float32)
+
+    def detect(self, rgb: NDArray[np.uint8]) -> list[DetectedFace]:
+        """Every face in `rgb` (uint8[h, w, 3]), largest first; an empty list when there is none.
+
+        The whole frame is one run of the network. Only when it holds no face are wider and closer windows
+        tried: a face that fills the frame, or one far away in a wide frame, has the wrong size for the first.
+        """
+        height, width = rgb.shape[:2]
+        for windows in _passes(width, height):
+            found = [row for window in windows for row in self._look(rgb, window)]
+            if found:
+                return _merge(np.array(found, np.float32))
+        return []
+
+    def _look(self, rgb: NDArray[np.uint8], window: _Window) -> NDArray[np.float32]:
+        """float32[n, 17]: box, six points (frame pixels) and score of every anchor above the threshold."""
+        np.multiply(_letterbox(rgb, window), 1 / 127.5, out=self._input[0])
+        self._input -= 1.0
+        regressors, logits = self._model.run(self._input)
+        score = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -80.0, 80.0)))
+        keep = np.flatnonzero(score >= MIN_SCORE)
+        raw, anchors = regressors[0, keep], _anchors()[keep]
+        centre, half = raw[:, 0:2] + anchors, raw[:, 2:4] / 2
+        rows = np.concatenate([centre - half, centre + half, raw[:, 4:16] + np.tile(anchors, 6)], axis=1)
+        rows *= window.side / INPUT_PX
+        rows += np.tile(np.array([window.x0, window.y0], np.float32), 8)
+        return np.concatenate([rows, score[keep, None]], axis=1).astype(np.float32)
+
+
+def _passes(width: int, height: int) -> Iterator[list[_Window]]:
+    """The windows to look through, cheapest first; a pass is only made when the ones before found nothing."""
+    longest, shortest = max(width, height), min(width, height)
+    yield [_Window((width - longest) / 2, (height - longest) / 2, longest)]
+    yield [_Window(width / 2 - longest, height / 2 - longest, 2 * longest)]
+    for side in sorted({shortest, longest // 2}, reverse=True):
+        if INPUT_PX <= side < longest:
+            yield [
+                _Window(x, y, side)
+                for y in np.linspace(0, max(height - side, 0), _steps(height, side))
+                for x in np.linspace(0, max(width - side, 0), _steps(width, side))
+            ]
+
+
+def _steps(length: int, side: int) -> int:
+    """How many windows of `side` cover `length` with half a window's overlap."""
+    return 1 if length <= side else int(np.ceil((length - side) / (side / 2))) + 1
+
+
+def _letterbox(rgb: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
+    """The window as uint8[128, 128, 3], black outside the frame; pixels are averaged, not skipped."""
+    height, width = rgb.shape[:2]
+    scale = INPUT_PX / window.side
+    x0, x1 = int(max(window.x0, 0)), int(min(round(window.x0 + window.side), width))
+    y0, y1 = int(max(window.y0, 0)), int(min(round(window.y0 + window.side), height))
+    left, top = round((x0 - window.x0) * scale), round((y0 - window.y0) * scale)
+    across = min(max(round((x1 - x0) * scale), 1), INPUT_PX - left)
+    down = min(max(round((y1 - y0) * scale), 1), INPUT_PX - top)
+    canvas = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas[top : top + down, left : left + across] = cv2.resize(
+        rgb[y0:y1, x0:x1], (across, down), interpolation=method
+    )
+    return canvas
+
+
+@cache
+def _anchors() -> NDArray[np.float32]:
+    """float32[896, 2]: the anchors' centres in input pixels: 2 a cell of 16 x 16, then 6 a cell of 8 x 8."""
+    parts = []
+    for cells, each in ((16, 2), (8, 6)):
+        line = (np.arange(cells, dtype=np.float32) + 0.5) * (INPUT_PX / cells)
+        x, y = np.meshgrid(line, line)
+        parts.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), each, axis=0))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _merge(rows: NDArray[np.float32]) -> list[DetectedFace]:
+    """Weighted non-maximum suppression: overlapping boxes become one, averaged by score."""
+    faces = []
+    rows = rows[np.argsort(-rows[:, 16], kind="stable")]
+    while len(rows):
+        same = _iou(rows[0], rows) > SAME_FACE_IOU
+        same[0] = True
+        mean = np.average(rows[same, :16], axis=0, weights=rows[same, 16])
+        x0, y0, x1, y1 = (float(v) for v in mean[:4])
+        points = mean[4:].reshape(6, 2).astype(np.float32)
+        faces.append(DetectedFace(Box(x0, y0, x1, y1), float(rows[0, 16]), points))
+        rows = rows[~same]
+    return sorted(faces, key=lambda face: -face.box.width)
+
+
+def _iou(one: NDArray[np.float32], many: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of one box with each of many: float32[n] in [0, 1]."""
+    low, high = np.maximum(one[:2], many[:, :2]), np.minimum(one[2:4], many[:, 2:4])
+    common = np.prod(np.clip(high - low, 0, None), axis=1)
+    area = np.prod(many[:, 2:4] - many[:, :2], axis=1)
+    return np.asarray(common / np.maximum(area[0] + area - common, 1e-9), np.float32)

@@ -1,0 +1,207 @@
+"""The manifest of the networks: which file does what, where it comes from, what it may be used for.
+
+A file is read once, its SHA-256 is checked, and those bytes are what runs; a wrong file is refused by name.
+Thresholds live here too, each with the command that set it. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from kiosk.domain.errors import OperatorError
+from kiosk.vision.runtime import Model
+
+__all__ = [
+    "ASSETS",
+    "Manifest",
+    "ModelCard",
+    "Role",
+    "Source",
+    "Tensor",
+    "Threshold",
+    "assets_dir",
+    "check_mode",
+    "load_manifest",
+    "load_model",
+    "read_model",
+]
+
+
+class Role(StrEnum):
+    """What a network is for; the manifest has at most one for each."""
+
+    DETECTOR = "detector"
+    LANDMARKS = "landmarks"
+    EMBEDDING = "embedding"
+    LIVENESS = "liveness"
+
+
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A number that decides something, and the command that set it."""
+
+    value: float
+    set_by: str
+
+
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input or output: its shape, what its values mean, and for a crop of the face how wide it is.
+
+    `crop_scale` is the crop's side in face widths (the detector's box).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    values: str
+    crop_scale: float | None = None
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a network comes from: a registry's package and the file in it, or the command that trained it."""
+
+    registry: str
+    package: str
+    version: str = ""
+    file: str = ""
+    archive_sha256: str = ""
+    file_sha256: str = ""
+
+
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is known of one network. `commercial` is whether its terms allow selling what uses it."""
+
+    id: str
+    role: Role
+    file: str
+    sha256: str
+    bytes: int
+    source: Source
+    build: str
+    licence: str
+    commercial: Literal["yes", "no", "unstated"]
+    trained_on: str
+    input: tuple[Tensor, ...]
+    output: tuple[Tensor, ...]
+    thresholds: dict[str, Threshold]
+
+    def threshold(self, name: str) -> float:
+        """The value of threshold `name`; an OperatorError that says so when the manifest has none."""
+        if name not in self.thresholds:
+            raise OperatorError(
+                f"model {self.id} has no threshold {name!r}",
+                where="manifest.json",
+                do="Set it with tools/set_thresholds.py, or install a complete release.",
+            )
+        return self.thresholds[name].value
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The networks of one release."""
+
+    format: Literal[1]
+    models: tuple[ModelCard, ...]
+
+    def find(self, role: Role) -> ModelCard | None:
+        """The network for `role`, None when this release has none."""
+        return next((card for card in self.models if card.role is role), None)
+
+    def card(self, role: Role) -> ModelCard:
+        """The network for `role`; OperatorError when this release has none."""
+        card = self.find(role)
+        if card is None:
+            raise OperatorError(
+                f"has no model for {role}", where="manifest.json", do="Install a complete release."
+            )
+        return card
+
+
+def assets_dir() -> Path:
+    """Where `models/`, `fonts/` and `demo/` are: $KIOSK_ASSETS, else in the wheel, else in the checkout."""
+    named = os.environ.get("KIOSK_ASSETS")
+    if named:
+        return Path(named)
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "_assets"
+    return inside if inside.is_dir() else package.parent / "assets"
+
+
+ASSETS = assets_dir()
+"""`assets_dir()` as it was when this module was imported."""
+
+
+def load_manifest(directory: Path | None = None) -> Manifest:
+    """The manifest in `directory` (default: the release's own), checked field by field."""
+    path = (directory or assets_dir() / "models") / "manifest.json"
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot be read ({error.strerror})",
+            where=str(path),
+            do="Install the models, or set KIOSK_ASSETS.",
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise OperatorError(f"is not a manifest: {error}", where=str(path), do="Install it again.") from error
+    roles = [card.role for card in manifest.models]
+    if len(set(roles)) != len(roles):
+        raise OperatorError("names two models for one role", where=str(path), do="Leave one of them.")
+    return manifest
+
+
+def read_model(card: ModelCard, directory: Path | None = None) -> bytes:
+    """The file's bytes, once their hash is the manifest's; a wrong or missing file is refused by name."""
+    path = (directory or assets_dir() / "models") / card.file
+    if Path(card.file).name != card.file:
+        raise OperatorError(
+            f"model file {card.file!r} lies outside the models' folder", where="manifest.json"
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise OperatorError(
+            f"model cannot be read ({error.strerror})", where=str(path), do="Install the models again."
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.sha256:
+        raise OperatorError(
+            f"is not model {card.id}: sha256 is {found[:12]}…, the manifest says {card.sha256[:12]}…",
+            where=str(path),
+            do="Install the models again, or rebuild them with tools/build_models.py.",
+        )
+    return data
+
+
+def load_model(card: ModelCard, directory: Path | None = None, *, threads: int = 1) -> Model:
+    """The network of `card`, hash-checked and ready to run."""
+    return Model(
+        read_model(card, directory),
+        name=card.file,
+        shapes_in=[tensor.shape for tensor in card.input],
+        shapes_out=[tensor.shape for tensor in card.output],
+        threads=threads,
+    )
+
+
+def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> None:
+    """Refuses production with a model whose terms do not clearly allow it.
+
+    `named` holds the ids that the operator has taken responsibility for, one by one. Other modes pass.
+    """
+    if mode != "production":
+        return
+    refused = [card for card in manifest.models if card.commercial != "yes" and card.id not in named]
+    if refused:
+        listed = ", ".join(
+            f"{card.id} ({card.licence}; commercial use: {card.commercial})" for card in refused
+        )
+        raise OperatorError(
+            f"production mode refuses {listed}",
+            where="manifest.json",
+            do="Name each id in the configuration if you hold the right to use it, or replace the model.",
+        )
