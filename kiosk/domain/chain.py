@@ -1,0 +1,20 @@
+"""The one hash chain: each entry names the hash of the one before it, so that nothing can be cut out unseen.
+
+`link(previous, entry)` is SHA-256 over the previous hash and the entry's canonical bytes. Journal and audit
+log both use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+__all__ = ["GENESIS", "link"]
+
+GENESIS: Final = "0" * 64
+"""What the first entry names as its predecessor."""
+
+
+def link(previous: str, entry: bytes) -> str:
+    """The hash (64 hex digits) of `entry` in a chain whose last hash is `previous`."""
+    return hashlib.sha256(bytes.fromhex(previous) + len(entry).to_bytes(8, "big") + entry).hexdigest()

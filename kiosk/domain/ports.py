@@ -1,0 +1,66 @@
+"""The ports of a payment: what the domain needs and does not know how to do.
+
+Each is implemented in `devices` or `acquirer`, and by simulators; `tests/contracts/` holds all to it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from kiosk.domain.payment import Answer, Order, Result
+
+__all__ = ["Clock", "KeyPort", "Mode", "ReceiptPrinter", "TillLink"]
+
+Mode = Literal["demo", "test", "training", "production"]
+"""Set once; inside every signed request. The only switch that loosens anything (`architecture.md`, Modes)."""
+
+
+class KeyPort(Protocol):
+    """The kiosk's own key: P-256, made on the device, never exported.
+
+    `key_class` is `"dev"` for a software key (the acquirer may refuse it) and `"hardware"` for a token.
+    """
+
+    @property
+    def key_id(self) -> str: ...
+
+    @property
+    def key_class(self) -> Literal["dev", "hardware"]: ...
+
+    def public_key_der(self) -> bytes:
+        """SubjectPublicKeyInfo, DER."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """ECDSA P-256 over SHA-256 of `message`; r || s, 64 bytes (RFC 9421, 3.3.4)."""
+        ...
+
+    def derive(self, purpose: str) -> bytes:
+        """32 secret bytes for sealing local data, another for each `purpose`, the same after a restart."""
+        ...
+
+
+class Clock(Protocol):
+    """Time: one clock that never goes back for waiting, one wall clock for what is written down."""
+
+    def monotonic_ms(self) -> int: ...
+
+    def utc_s(self) -> float:
+        """Seconds since 1970, UTC."""
+        ...
+
+
+class TillLink(Protocol):
+    """The till that opened an order and wants to know its end."""
+
+    def concluded(self, order: Order, ref: str, result: Result, answer: Answer) -> None: ...
+
+    def handed_back(self, order: Order) -> None:
+        """The shopper pays another way: the order is the till's again."""
+        ...
+
+
+class ReceiptPrinter(Protocol):
+    """Prints plain text, 42 columns a line."""
+
+    def print_text(self, text: str) -> None: ...
