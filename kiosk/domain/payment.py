@@ -107,10 +107,14 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """The amount and two equal buttons. No frame is taken."""
+    """The amount and two equal buttons. No frame is taken.
+
+    `refusal` is there when a look could not help: over a limit, or no payment by face at this place now.
+    """
 
     order: Order
     until: int
+    refusal: Refuse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +154,12 @@ class Refused:
 
     order: Order
     attempt: int
-    reason: Reason
-    detail: Refuse | None
+    refusal: Refuse
     until: int
+
+    @property
+    def reason(self) -> Reason:
+        return self.refusal.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +253,10 @@ Open = Sent | Unknown | Reversing
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A till or staff opened an order."""
+    """A till or staff opened an order; `refusal` when the law or a limit already rules the face out."""
 
     order: Order
+    refusal: Refuse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,13 +493,15 @@ def recovered(order: Order, ref: str, *, reversing: bool, now: int) -> Open:
 
 def _idle(state: Idle, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
     match event:
-        case Offer(order):
-            return Offered(order, now + OFFER_MS), NOTHING
+        case Offer(order, refusal):
+            return Offered(order, now + OFFER_MS, refusal), NOTHING
     return state, NOTHING
 
 
 def _offered(state: Offered, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
     match event:
+        case PayWithFace() if state.refusal:
+            return Refused(state.order, 0, state.refusal, now + REFUSED_MS), NOTHING
         case PayWithFace():
             return Looking(state.order, 1, now + LOOK_MS), (StartCamera(),)
         case PayAnotherWay(means):
@@ -514,7 +524,7 @@ def _looking(state: Looking, event: Event, now: int) -> tuple[State, tuple[Effec
             return Idle(), END_OF_LOOK
         case Tick() if now >= state.until:
             refusal = Refuse(Reason.TIMED_OUT)
-            return Refused(state.order, state.attempt, refusal.reason, refusal, now + REFUSED_MS), END_OF_LOOK
+            return Refused(state.order, state.attempt, refusal, now + REFUSED_MS), END_OF_LOOK
     return state, NOTHING
 
 
@@ -534,7 +544,7 @@ def _looked(
             refusal = decision
         case _:  # Accept without a payer, or digits asked once more than allowed
             refusal = Refuse(Reason.NOT_RECOGNISED)
-    return Refused(order, attempt, refusal.reason, refusal, now + REFUSED_MS), END_OF_LOOK
+    return Refused(order, attempt, refusal, now + REFUSED_MS), END_OF_LOOK
 
 
 def _second_factor(state: SecondFactor, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
