@@ -1,0 +1,54 @@
+"""A face as a vector: the cosine of two vectors says how alike two faces are.
+
+In: an aligned face, uint8[112, 112, 3]. Out: float32[192] of length 1, from the picture and its mirror image
+(a face and its mirror image are one person; the mean of both is steadier than either).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.vision.runtime import Model
+
+__all__ = ["EMBEDDING_SIZE", "Embedder", "combine"]
+
+EMBEDDING_SIZE = 192
+
+
+class Embedder:
+    """MobileFaceNet (Chen et al. 2018, arXiv:1804.07573). Not thread-safe."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def embed(self, aligned: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32[192], length 1, for uint8[112, 112, 3]."""
+        scaled = (aligned.astype(np.float32) - 127.5) / 128.0
+        (one,) = self._model.run(scaled[None])
+        (mirrored,) = self._model.run(np.ascontiguousarray(scaled[None, :, ::-1]))
+        return _unit(one[0] + mirrored[0])
+
+
+def combine(
+    embeddings: Sequence[NDArray[np.float32]], weights: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """The weighted mean of several embeddings of one person, float32[192] of length 1.
+
+    Weights are >= 0 (default: equal). ValueError for none, for a negative weight, and where all cancel out.
+    """
+    if not embeddings:
+        raise ValueError("no embedding to combine")
+    each = np.ones(len(embeddings)) if weights is None else np.asarray(weights, np.float64)
+    if len(each) != len(embeddings) or not np.all(each >= 0):
+        raise ValueError("one weight >= 0 is needed for each embedding")
+    return _unit(np.tensordot(each, np.stack(embeddings), axes=1))
+
+
+def _unit(vector: NDArray[np.floating]) -> NDArray[np.float32]:
+    length = float(np.linalg.norm(vector))
+    if not length > 0.0:  # "not >": NaN is refused as well
+        raise ValueError("a vector without length has no direction")
+    return np.asarray(vector / length, np.float32)
