@@ -1,0 +1,188 @@
+"""The kiosk's one configuration file: typed TOML, units in the names, refused in one line when it is wrong.
+
+A wrong value is refused at start with the file, the key, the value and what is allowed; a syntax error also
+with its line. Everything has a default that makes a demo kiosk; a shop's file names its terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import Limits
+from kiosk.domain.money import CURRENCIES
+from kiosk.domain.ports import Mode
+
+__all__ = ["Config", "default_data_dir", "load"]
+
+CONFIG_NAME: Final = "kiosk.toml"
+MAX_CONFIG_BYTES: Final = 64 * 1024
+
+Minor = Annotated[int, msgspec.Meta(ge=0, le=999_999_999_999)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=120)]
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,35}\Z")]
+"""ISO 20022 Max35Text, without anything that needs escaping."""
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=70)]
+
+
+class StoreConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who is paid, and where. `timezone` decides when a day of limits ends (IANA name)."""
+
+    payee: Label = "Corner Shop"
+    merchant_id: Identifier = "M-DEMO-0001"
+    store_id: Identifier = "S-DEMO-0001"
+    terminal_id: Identifier = "T-DEMO-0001"
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")] = "CNY"
+    timezone: str = "Asia/Shanghai"
+
+
+class AcquirerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where payments go. `trust_file` holds the acquirer's address and keys; empty: that in the data dir."""
+
+    trust_file: str = ""
+    connect_timeout_s: Seconds = 3.0
+    answer_timeout_s: Seconds = 15.0
+
+
+class LimitsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The merchant's own caps in minor units; they can only lower what the acquirer signed."""
+
+    per_payment_minor: Minor | None = None
+    per_person_day_minor: Minor | None = None
+    per_kiosk_day_minor: Minor | None = None
+    pin_above_minor: Minor | None = None
+
+    def layer(self) -> Limits:
+        return Limits(
+            per_payment=self.per_payment_minor,
+            per_person_day=self.per_person_day_minor,
+            per_kiosk_day=self.per_kiosk_day_minor,
+            pin_above=self.pin_above_minor,
+        )
+
+
+class CameraConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`source`: `pi`, `pi:1`, `/dev/video0`; in demo and test also a picture, a folder or a video."""
+
+    source: str = "pi"
+
+
+class ScreenConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How the screen looks at start."""
+
+    language: Literal["en", "zh-Hans"] = "en"
+    orientation: Literal["portrait", "landscape"] = "portrait"
+    theme: Literal["light", "dark"] = "light"
+    another_way: Literal["till", "staff"] = "staff"
+    """Where *Pay another way* leads: the order goes back to the till, or staff are called."""
+
+
+class ModelsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`accept_without_leave` names models (by role) whose terms the operator has cleared themselves."""
+
+    accept_without_leave: tuple[str, ...] = ()
+    interpreter_threads: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The whole file; one table a room."""
+
+    mode: Mode = "demo"
+    store: StoreConfig = msgspec.field(default_factory=StoreConfig)
+    acquirer: AcquirerConfig = msgspec.field(default_factory=AcquirerConfig)
+    limits: LimitsConfig = msgspec.field(default_factory=LimitsConfig)
+    camera: CameraConfig = msgspec.field(default_factory=CameraConfig)
+    screen: ScreenConfig = msgspec.field(default_factory=ScreenConfig)
+    models: ModelsConfig = msgspec.field(default_factory=ModelsConfig)
+
+
+def default_data_dir() -> Path:
+    """`$KIOSK_DATA_DIR`, else systemd's state directory, else `$XDG_DATA_HOME/facepay-kiosk`."""
+    for variable in ("KIOSK_DATA_DIR", "STATE_DIRECTORY"):
+        if os.environ.get(variable):
+            return Path(os.environ[variable])
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "facepay-kiosk"
+
+
+def load(path: Path | None, data_dir: Path) -> Config:
+    """Read `path`; without one, `kiosk.toml` in `data_dir` if it is there, else the demo's defaults.
+
+    Raises:
+        OperatorError: unreadable, not TOML (with the line), or a wrong value (key, value, what is allowed).
+    """
+    if path is None:
+        path = data_dir / CONFIG_NAME
+        if not path.exists():
+            return Config()
+    try:
+        raw = path.read_bytes()[: MAX_CONFIG_BYTES + 1]
+    except OSError as error:
+        raise OperatorError(
+            f"cannot read the configuration ({error.strerror})", where=str(path), do="Check --config."
+        ) from None
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise OperatorError(
+            "larger than 64 KiB", where=str(path), do="A configuration is a few lines of TOML."
+        )
+    try:
+        table = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OperatorError(f"not valid TOML: {error}", where=str(path), do="Mend that line.") from None
+    return _checked(table, path)
+
+
+def _checked(table: dict[str, Any], path: Path) -> Config:
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), table, path) from None
+    if config.store.currency not in CURRENCIES:
+        raise OperatorError(
+            f"store.currency = {config.store.currency!r}: not a currency this kiosk knows",
+            where=str(path),
+            do=f"One of {', '.join(sorted(CURRENCIES))}.",
+        )
+    try:
+        ZoneInfo(config.store.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise OperatorError(
+            f"store.timezone = {config.store.timezone!r}: not a time zone",
+            where=str(path),
+            do="Use an IANA name such as Asia/Shanghai.",
+        ) from None
+    return config
+
+
+def _explained(message: str, table: dict[str, Any], path: Path) -> OperatorError:
+    """msgspec says "Expected `int`, got `str` - at `$.limits.pin_above_minor`"; add the value found there."""
+    found = re.search(r" - at `\$\.?([^`]*)`", message)
+    reason = message[: found.start()] if found else message
+    key = found[1] if found and found[1] else ""
+    unknown = re.search(r"unknown field `([^`]*)`", reason)
+    if unknown:
+        key = f"{key}.{unknown[1]}" if key else unknown[1]
+        reason = "there is no such key"
+    value: Any = table
+    for part in re.sub(r"\[\d+\]", "", key).split("."):
+        value = value.get(part, "") if isinstance(value, dict) else ""
+    choices = _choices(key)
+    if choices and not unknown:
+        reason = "one of " + ", ".join(repr(choice) for choice in choices)
+    shown = f"{key} = {value!r}" if key else "the file"
+    return OperatorError(f"{shown}: {reason}", where=str(path), do="docs/configuration.md lists every key.")
+
+
+def _choices(key: str) -> tuple[object, ...]:
+    """The values a key may have, when its type is a Literal."""
+    kind: Any = Config
+    for part in key.split("."):
+        kind = get_type_hints(kind).get(part) if isinstance(kind, type) else None
+    return get_args(kind) if get_origin(kind) is Literal else ()

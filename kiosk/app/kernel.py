@@ -1,0 +1,436 @@
+"""The kernel: the one thread that changes a payment's state, and the hands of the payment machine.
+
+It takes the next message from its queue, calls `domain.payment.step`, writes what must be durable to the
+journal, and only then carries out the effects. Camera, acquirer and devices have workers of their own that
+never touch a state: what they find comes back as a message. Open outcomes that the screen no longer shows go
+on here, through the same `step`, behind the next sale.
+
+    post() -> queue -> handle() -> step() -> journal (fsync) -> effects -> workers -> post()
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.acquirer.client import Lost, Reply, ReversalConfirmed, Unsent, Verified
+from kiosk.acquirer.journal import Journal, OrderNotFinal
+from kiosk.acquirer.messages import (
+    Exchange,
+    RequestContext,
+    Terminal,
+    new_ref,
+    payment_request,
+    reversal_request,
+    status_request,
+)
+from kiosk.domain import limits
+from kiosk.domain.decision import (
+    Accept,
+    Candidate,
+    Decision,
+    LookOutcome,
+    Reason,
+    Refuse,
+    Thresholds,
+    decide,
+    within_limits,
+)
+from kiosk.domain.errors import OperatorError
+from kiosk.domain.payment import (
+    Answer,
+    Answered,
+    Authorise,
+    Conclude,
+    CouldNotSend,
+    Effect,
+    Event,
+    Evidence,
+    ForgetFace,
+    FreeScreen,
+    HandOver,
+    Idle,
+    Looked,
+    Means,
+    NoAnswer,
+    Offer,
+    Order,
+    Payer,
+    Query,
+    Rematch,
+    Result,
+    ReversalAcknowledged,
+    Reverse,
+    Reversing,
+    StartCamera,
+    State,
+    StopCamera,
+    Tick,
+    Unknown,
+    recovered,
+    step,
+)
+from kiosk.domain.ports import Clock, ReceiptPrinter, TillLink
+from kiosk.domain.receipt import Receipt, render
+
+__all__ = ["Acquirer", "Kernel", "LookDone", "Looker", "People", "Setting"]
+
+TICK_S: Final = 0.25
+"""How often time-outs are looked at while nothing else happens."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookDone:
+    """What the camera's worker found: an outcome, and the payer's probe when there is exactly one face.
+
+    `probe`: float32[d], L2-normalised; `liveness` in [0, 1], None when it could not be measured. `look` is
+    the number that `Looker.start` was given: a look that was cancelled meanwhile is dropped by it.
+    """
+
+    look: int
+    outcome: LookOutcome
+    probe: NDArray[np.float32] | None
+    liveness: float | None
+    model_ids: tuple[str, ...] = ()
+
+
+class Looker(Protocol):
+    """Turns the camera on, looks, and calls back once, from its own thread, unless stopped before."""
+
+    def start(self, look: int, done: Callable[[LookDone], None]) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class People(Protocol):
+    """Who is enrolled here (`kiosk.gallery`)."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def version(self) -> int: ...
+
+    def search(self, probe: NDArray[np.float32], digits: str | None) -> tuple[Candidate, ...]: ...
+
+    def payer(self, token: str) -> Payer | None: ...
+
+
+class Acquirer(Protocol):
+    """Sends frozen exchanges from a worker thread, the call in front before those behind, and calls back."""
+
+    def submit(self, exchange: Exchange, done: Callable[[Reply], None], *, behind: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What does not change during a sale: terminal, policy, the merchant's caps, thresholds, time zone."""
+
+    terminal: Terminal
+    policy: limits.Policy | None
+    merchant: limits.Limits
+    thresholds: Thresholds
+    timezone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Replied:
+    """A worker's reply about `ref`; `operation` is the exchange's."""
+
+    ref: str
+    operation: str
+    reply: Reply
+
+
+Message = Event | LookDone | _Replied
+
+
+class Kernel:
+    """See the module's text. Not thread-safe but for `post`."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        clock: Clock,
+        journal: Journal,
+        acquirer: Acquirer,
+        looker: Looker,
+        people: People,
+        till: TillLink,
+        printer: ReceiptPrinter,
+        on_state: Callable[[State], None] = lambda state: None,
+    ) -> None:
+        self.setting = setting
+        self.state: State = Idle()
+        self.behind: dict[str, Unknown | Reversing] = {}
+        """Open outcomes that no screen shows, by ref."""
+        self.last_receipt: Receipt | None = None
+        self._clock, self._journal, self._acquirer = clock, journal, acquirer
+        self._looker, self._people, self._till, self._printer = looker, people, till, printer
+        self._on_state = on_state
+        self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._look = 0
+        self._found: LookDone | None = None
+        self._masked: dict[str, str] = {}
+        self._recover()
+
+    # --- the loop ---------------------------------------------------------------------------------------
+
+    def post(self, message: Message) -> None:
+        """Hand a message to the kernel; any thread may call it, and it never waits."""
+        self._queue.put(message)
+
+    def stop(self) -> None:
+        """Let `run` return after what is queued before it."""
+        self._queue.put(None)
+
+    def run(self, until: Callable[[State], bool] = lambda state: False) -> None:
+        """Handle messages until `stop`, or until a state satisfies `until`."""
+        while not until(self.state):
+            try:
+                message = self._queue.get(timeout=TICK_S)
+            except queue.Empty:
+                message = Tick()
+            if message is None:
+                break
+            self.handle(message)
+
+    def handle(self, message: Message) -> None:
+        """Carry one message to its end: step, journal, effects. The tests' way in, with a virtual clock."""
+        match message:
+            case LookDone():
+                if message.look == self._look:
+                    self._found = message
+                    self._step(self._looked(digits=None))
+            case _Replied():
+                event = self._understood(message)
+                if event is not None:
+                    self._step(event)
+            case Tick():
+                self._step(message)
+                for ref in tuple(self.behind):
+                    self._step_behind(ref, message)
+            case Offer():
+                self._step(self._judged(message))
+            case _:
+                self._step(message)
+
+    def _step(self, event: Event) -> None:
+        ref = getattr(event, "ref", "")
+        if ref in self.behind:
+            self._step_behind(ref, event)
+            return
+        before = self.state
+        self.state, effects = step(before, event, self._clock.monotonic_ms())
+        shown = self.state
+        for effect in effects:
+            self._do(effect)
+        if shown is not before and self.state is shown:
+            self._on_state(shown)
+
+    def _step_behind(self, ref: str, event: Event) -> None:
+        state, effects = step(self.behind[ref], event, self._clock.monotonic_ms())
+        if isinstance(state, Unknown | Reversing):
+            self.behind[ref] = state
+        else:
+            del self.behind[ref]
+        for effect in effects:
+            if not isinstance(effect, FreeScreen):
+                self._do(effect)
+
+    def _recover(self) -> None:
+        """Take up what the journal holds as open: each is asked for at once, behind the screen."""
+        now = self._clock.monotonic_ms()
+        for attempt in self._journal.open_attempts():
+            state = recovered(attempt.order, attempt.ref, reversing=attempt.reversing, now=now)
+            if isinstance(state, Unknown | Reversing):
+                self.behind[attempt.ref] = state
+
+    # --- effects ----------------------------------------------------------------------------------------
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case StartCamera():
+                self._look += 1
+                self._looker.start(self._look, self.post)
+            case StopCamera():
+                self._looker.stop()
+            case ForgetFace():
+                self._forget_face()
+            case Rematch(digits):
+                self._step(self._looked(digits=digits))
+            case Authorise():
+                self._authorise(effect)
+            case Query(ref):
+                self._submit(status_request(ref), behind=True)
+            case Reverse(_, ref):
+                self._reverse(ref)
+            case HandOver(order, means):
+                if means is Means.TILL:
+                    self._till.handed_back(order)
+            case Conclude():
+                self._conclude(effect)
+            case FreeScreen():
+                if isinstance(self.state, Unknown | Reversing):
+                    self.behind[self.state.ref] = self.state
+                self.state = Idle()
+                self._on_state(self.state)
+
+    def _forget_face(self) -> None:
+        self._look += 1  # a result that is still under way belongs to nobody
+        if self._found is not None and self._found.probe is not None:
+            self._found.probe.fill(0)
+        self._found = None
+
+    def _authorise(self, effect: Authorise) -> None:
+        """The order of these lines is the promise: frozen and durable first, sent second."""
+        now = datetime.fromtimestamp(self._clock.utc_s(), UTC)
+        policy = self.setting.policy
+        context = RequestContext(
+            sequence=self._journal.next_sequence(),
+            batch=self._day(),
+            created_utc=now,
+            confirmed_utc=now,
+            policy_version=policy.version if policy else 0,
+            previous=self._journal.last_hash,
+        )
+        exchange = payment_request(self.setting.terminal, effect, context)
+        try:
+            self._journal.open_attempt(effect, exchange, day=self._day())
+        except (OrderNotFinal, OperatorError):
+            # Not in the journal, so it must not be sent: an order that is open or paid, or a full disk.
+            self.post(CouldNotSend(effect.ref))
+            return
+        self._masked[effect.ref] = effect.payer.masked_name
+        self._submit(exchange, behind=False)
+
+    def _reverse(self, ref: str) -> None:
+        frozen = self._journal.exchange(ref, "reversal")
+        if frozen is None:
+            context = RequestContext(
+                sequence=self._journal.next_sequence(),
+                batch=self._day(),
+                created_utc=datetime.fromtimestamp(self._clock.utc_s(), UTC),
+                confirmed_utc=None,
+                policy_version=self.setting.policy.version if self.setting.policy else 0,
+                previous=self._journal.last_hash,
+            )
+            frozen = reversal_request(self.setting.terminal, ref, self._journal.order(ref), context)
+            self._journal.open_reversal(ref, frozen)
+        self._submit(frozen, behind=True)
+
+    def _submit(self, exchange: Exchange, *, behind: bool) -> None:
+        def done(reply: Reply) -> None:
+            self.post(_Replied(exchange.ref, exchange.operation, reply))
+
+        self._acquirer.submit(exchange, done, behind=behind)
+
+    def _understood(self, message: _Replied) -> Event | None:
+        """What a reply means for the payment; None when it changes nothing (the machine asks again)."""
+        match message.operation, message.reply:
+            case "payment" | "status", Verified(Answer() as answer):
+                return Answered(message.ref, answer)
+            case "payment", Lost():
+                return NoAnswer(message.ref)
+            case "payment", Unsent():
+                return CouldNotSend(message.ref)
+            case "reversal", ReversalConfirmed():
+                return ReversalAcknowledged(message.ref)
+        return None
+
+    def _conclude(self, effect: Conclude) -> None:
+        self._journal.conclude(effect.ref, effect.answer)
+        policy = self.setting.policy
+        when = datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone)
+        self.last_receipt = Receipt.of(
+            effect.order,
+            effect.ref,
+            effect.answer,
+            terminal_id=self.setting.terminal.terminal_id,
+            mode=self.setting.terminal.mode,
+            when=when.strftime("%Y-%m-%d %H:%M:%S"),
+            masked_payer=self._masked.pop(effect.ref, ""),
+            provider=policy.provider if policy else "",
+            licence=policy.licence if policy else "",
+        )
+        if effect.answer.result is Result.APPROVED:
+            self._printer.print_text(render(self.last_receipt))
+        self._till.concluded(effect.order, effect.ref, effect.answer.result, effect.answer)
+
+    # --- judgement --------------------------------------------------------------------------------------
+
+    def _judged(self, offer: Offer) -> Offer:
+        """Say before the first look what a look could not change: the law, an expired policy, a cap."""
+        return replace(offer, refusal=self.refusal_of(offer.order))
+
+    def refusal_of(self, order: Order) -> Refuse | None:
+        """Why `order` can't be paid by face whoever looks; None when it can."""
+        policy = self.setting.policy
+        if (
+            policy is None
+            or not policy.face_allowed
+            or policy.expires_s <= self._clock.utc_s()
+            or policy.currency != order.amount.currency
+            or self._journal.is_paid_or_open(order.order_ref)
+        ):
+            return Refuse(Reason.FACE_NOT_ALLOWED)
+        verdict = self._verdict(order, token="")
+        return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
+
+    def _verdict(self, order: Order, token: str) -> limits.Verdict:
+        spent = self._journal.spent_today(token, self._day())
+        assert self.setting.policy is not None  # noqa: S101 - refusal_of was asked first
+        return limits.check(order.amount, spent, self.setting.policy.ceiling, self.setting.merchant)
+
+    def _looked(self, digits: str | None) -> Looked:
+        """From a look (and digits) to the machine's event: search, decide, then hold it against the caps."""
+        found, order = self._found, getattr(self.state, "order", None)
+        if found is None or order is None:
+            return Looked(Refuse(Reason.NO_FACE))
+        candidates = () if found.probe is None else self._people.search(found.probe, digits)
+        decision: Decision = decide(
+            found.outcome,
+            candidates,
+            gallery_size=self._people.size,
+            thresholds=self.setting.thresholds,
+            digits_given=digits is not None,
+        )
+        if not isinstance(decision, Accept):
+            return Looked(decision)
+        payer = self._people.payer(decision.token)
+        decision = within_limits(decision, self._verdict(order, decision.token))
+        if not isinstance(decision, Accept) or payer is None:
+            return Looked(decision)
+        evidence = self._evidence(found, decision, with_digits=digits is not None)
+        return Looked(decision, payer, evidence, ref=new_ref(self._clock))
+
+    def _evidence(self, found: LookDone, decision: Accept, *, with_digits: bool) -> Evidence:
+        thresholds = self.setting.thresholds
+        return Evidence(
+            methods=("face", "digits") if with_digits else ("face",),
+            attempts=getattr(self.state, "attempt", 1),
+            score_band=_band(decision.score - thresholds.match),
+            margin_band=_band(decision.margin - thresholds.margin),
+            liveness_band="unavailable" if found.liveness is None else _band(found.liveness - 0.5),
+            model_ids=found.model_ids,
+            gallery_version=self._people.version,
+        )
+
+    def _day(self) -> str:
+        """The store's day, `2026-11-24`: limits and batches go by it."""
+        return datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone).date().isoformat()
+
+
+def _band(above_threshold: float) -> str:
+    """Three bands, so that no raw score leaves the kiosk."""
+    if above_threshold >= 0.2:
+        return "high"
+    return "medium" if above_threshold >= 0.05 else "low"
