@@ -85,7 +85,7 @@ class ScreenConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ModelsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """`accept_without_leave` names models (by role) whose terms the operator has cleared themselves."""
+    """`accept_without_leave` names models (by id) whose terms the operator has cleared themselves."""
 
     accept_without_leave: tuple[str, ...] = ()
     interpreter_threads: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1

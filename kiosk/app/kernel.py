@@ -175,7 +175,7 @@ class Kernel:
         self.last_receipt: Receipt | None = None
         self._clock, self._journal, self._acquirer = clock, journal, acquirer
         self._looker, self._people, self._till, self._printer = looker, people, till, printer
-        self._on_state = on_state
+        self.on_state = on_state
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._look = 0
         self._found: LookDone | None = None
@@ -234,7 +234,7 @@ class Kernel:
         for effect in effects:
             self._do(effect)
         if shown is not before and self.state is shown:
-            self._on_state(shown)
+            self.on_state(shown)
 
     def _step_behind(self, ref: str, event: Event) -> None:
         state, effects = step(self.behind[ref], event, self._clock.monotonic_ms())
@@ -282,7 +282,7 @@ class Kernel:
                 if isinstance(self.state, Unknown | Reversing):
                     self.behind[self.state.ref] = self.state
                 self.state = Idle()
-                self._on_state(self.state)
+                self.on_state(self.state)
 
     def _forget_face(self) -> None:
         self._look += 1  # a result that is still under way belongs to nobody

@@ -1,0 +1,127 @@
+"""One payment without a screen: the same kernel, with the presses made by whoever called.
+
+`kiosk pay` and the tests use it. Calling it *is* the press on "Pay with face" and the press on "Pay".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final
+
+from kiosk.app.kernel import Kernel
+from kiosk.domain.decision import Reason
+from kiosk.domain.payment import (
+    Approved,
+    Confirm,
+    Declined,
+    DigitsTyped,
+    Identified,
+    Idle,
+    NotSent,
+    Offer,
+    Order,
+    PayWithFace,
+    Refused,
+    Reversed,
+    Reversing,
+    SecondFactor,
+    State,
+    Unknown,
+)
+from kiosk.domain.ports import Clock
+
+__all__ = ["Exit", "exit_code", "pay_once", "resolve_open"]
+
+
+class Exit(IntEnum):
+    """Exit codes of `kiosk pay`."""
+
+    APPROVED = 0
+    WRONG_USE = 2
+    DECLINED = 10
+    NOT_RECOGNISED = 11
+    ATTACK_SUSPECTED = 12
+    NO_USABLE_FACE = 13
+    UNKNOWN = 14
+    SECOND_FACTOR = 15
+    OVER_LIMIT = 16
+    NOT_SENT = 17
+
+
+_REFUSALS: Final = {
+    Reason.NOT_RECOGNISED: Exit.NOT_RECOGNISED,
+    Reason.AMBIGUOUS: Exit.NOT_RECOGNISED,
+    Reason.ATTACK_SUSPECTED: Exit.ATTACK_SUSPECTED,
+    Reason.LIVENESS_UNSURE: Exit.ATTACK_SUSPECTED,
+    Reason.NO_FACE: Exit.NO_USABLE_FACE,
+    Reason.TWO_FACES: Exit.NO_USABLE_FACE,
+    Reason.TIMED_OUT: Exit.NO_USABLE_FACE,
+    Reason.PIN_NEEDED: Exit.SECOND_FACTOR,
+    Reason.OVER_LIMIT: Exit.OVER_LIMIT,
+    Reason.FACE_NOT_ALLOWED: Exit.DECLINED,
+}
+
+
+def pay_once(
+    kernel: Kernel,
+    order: Order,
+    *,
+    clock: Clock,
+    digits: str | None = None,
+    resolve_s: float = 30.0,
+    watch: Callable[[State], None] = lambda state: None,
+) -> State:
+    """Run one sale to its end and return its last state; an unknown outcome is waited for `resolve_s`."""
+    give_up: list[int] = []
+
+    def press(state: State) -> None:
+        watch(state)
+        match state:
+            case Identified():
+                kernel.post(Confirm())
+            case SecondFactor(tries=0) if digits is not None:
+                kernel.post(DigitsTyped(digits))
+
+    def over(state: State) -> bool:
+        match state:
+            case Unknown() | Reversing():
+                give_up[:] = give_up or [clock.monotonic_ms() + round(resolve_s * 1000)]
+                return clock.monotonic_ms() >= give_up[0]
+            case SecondFactor(tries=tries):
+                return digits is None or tries > 0
+            case Refused() | Approved() | Declined() | NotSent() | Reversed() | Idle():
+                return True
+        return False
+
+    kernel.on_state = press
+    kernel.handle(Offer(order))
+    kernel.handle(PayWithFace())
+    kernel.run(until=over)
+    return kernel.state
+
+
+def resolve_open(kernel: Kernel, *, clock: Clock, wait_s: float) -> int:
+    """Ask and reverse until nothing is open, for at most `wait_s`; how many are still open."""
+    give_up = clock.monotonic_ms() + round(wait_s * 1000)
+    kernel.run(until=lambda state: not kernel.behind or clock.monotonic_ms() >= give_up)
+    return len(kernel.behind)
+
+
+def exit_code(state: State, *, digits_given: bool) -> Exit:
+    """The exit code that goes with the last state of a sale."""
+    match state:
+        case Approved():
+            return Exit.APPROVED
+        case Refused():
+            return _REFUSALS[state.reason]
+        case SecondFactor():
+            return Exit.NOT_RECOGNISED if digits_given else Exit.SECOND_FACTOR
+        case NotSent():
+            return Exit.NOT_SENT
+        case Unknown() | Reversing():
+            return Exit.UNKNOWN
+        case Reversed():
+            return Exit.UNKNOWN  # the outcome was unknown; the reversal is acknowledged, nothing is charged
+        case _:
+            return Exit.DECLINED

@@ -1,0 +1,50 @@
+"""What every command shares: options for data and configuration, one-line errors, one way to print JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["Camera", "ConfigFile", "DataDir", "Json", "complain", "print_json", "say"]
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Folder that holds all state: key, journal, gallery. Default: $KIOSK_DATA_DIR or your own.",
+        show_default=False,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="Configuration (TOML). Default: kiosk.toml in the data folder."),
+]
+Camera = Annotated[
+    str,
+    typer.Option(
+        "--camera",
+        metavar="SOURCE",
+        help="Camera: 'pi', '/dev/video0'; in demo and test also a picture, a folder or a video file.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object, keys in their order, on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def say(line: str = "") -> None:
+    """One line for a person, on stdout."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def complain(line: str) -> None:
+    """One line about what is wrong, on stderr."""
+    sys.stderr.write(f"kiosk: {line}\n")

@@ -1,0 +1,78 @@
+"""`kiosk`: every command of the product behind one name; errors are one line and have the right exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from kiosk import __version__
+from kiosk.cli import bench, demo, doctor, enrol, look, pay, run, sandbox, screenshot
+from kiosk.cli import eval as evaluate
+from kiosk.cli.common import complain, say
+from kiosk.domain.errors import KioskError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="kiosk",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A kiosk that people pay at by looking. Start with `kiosk demo`, then `kiosk doctor`.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"kiosk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (
+    run.run,
+    pay.pay,
+    enrol.enrol,
+    enrol.forget,
+    look.look,
+    doctor.doctor,
+    doctor.resolve,
+    demo.demo,
+    screenshot.screenshot,
+    bench.bench,
+):
+    app.command()(command)
+app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(evaluate.app, name="eval")
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        code = 130
+    except typer.TyperException as wrong:
+        complain(f"{wrong.format_message()} Try --help.")
+        code = 2
+    except KioskError as error:
+        complain(str(error))
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 141
+    sys.exit(code or 0)
