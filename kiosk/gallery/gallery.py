@@ -1,0 +1,119 @@
+"""The people enrolled on this kiosk: records, a matcher over their references, a version that counts changes.
+
+A forgotten person is gone from the search and overwritten in memory when `forget` returns. Not thread-safe:
+the kernel owns it. `kiosk.gallery.store` keeps it on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+
+from kiosk.domain.decision import Candidate
+from kiosk.gallery.exact import ExactMatcher
+from kiosk.gallery.hnsw import HnswMatcher
+from kiosk.gallery.matcher import Matcher
+from kiosk.gallery.template import PayerRecord, Template
+
+__all__ = ["EXACT_UP_TO", "Engine", "Gallery", "new_matcher"]
+
+EXACT_UP_TO = 50_000
+"""References up to which the exact product is searched."""
+
+
+class Engine(StrEnum):
+    """Which matcher; `SHIPPED` chooses by size."""
+
+    SHIPPED = "shipped"
+    EXACT = "exact"
+    HNSW = "hnsw"
+
+
+def new_matcher(engine: Engine, references: int) -> Matcher:
+    """An empty matcher that suits `references` reference vectors."""
+    if engine is Engine.SHIPPED:
+        engine = Engine.EXACT if references <= EXACT_UP_TO else Engine.HNSW
+    return ExactMatcher() if engine is Engine.EXACT else HnswMatcher()
+
+
+class Gallery:
+    """Records by token, and who is nearest. The matcher is chosen once, by the size at the start.
+
+    All references must come from one network (`model_id`): another's are refused with a ValueError, because
+    their cosines would mean nothing.
+    """
+
+    def __init__(
+        self, records: Iterable[PayerRecord] = (), *, version: int = 0, engine: Engine = Engine.SHIPPED
+    ) -> None:
+        self._records: dict[str, PayerRecord] = {}
+        self._version = version
+        people = list(records)
+        self._matcher = new_matcher(engine, sum(len(record.references) for record in people))
+        for record in people:
+            if record.token in self._records:
+                raise ValueError(f"token {record.token} is there twice")
+            self._check_model(record)
+            self._records[record.token] = record
+        self._matcher.add({record.token: record.vectors() for record in people})
+
+    @property
+    def version(self) -> int:
+        """Counts every enrolment and deletion; payments name it as evidence."""
+        return self._version
+
+    @property
+    def size(self) -> int:
+        """How many people are enrolled."""
+        return len(self._records)
+
+    @property
+    def model_id(self) -> str | None:
+        """The network whose templates are held; None while nobody is enrolled."""
+        return next((record.model_id for record in self._records.values()), None)
+
+    def records(self) -> tuple[PayerRecord, ...]:
+        """Everyone, in the order of enrolment."""
+        return tuple(self._records.values())
+
+    def payer(self, token: str) -> PayerRecord | None:
+        """What is held of one person."""
+        return self._records.get(token)
+
+    def with_digits(self, digits: str) -> tuple[str, ...]:
+        """Tokens of those whose phone number ends in `digits`; nobody for an empty text."""
+        return tuple(token for token, record in self._records.items() if digits and record.digits == digits)
+
+    def enrol(self, record: PayerRecord) -> None:
+        """Add a person; one who is there already is replaced, and their old references are overwritten."""
+        self._check_model(record)
+        self._drop(record.token)
+        self._records[record.token] = record
+        self._matcher.add({record.token: record.vectors()})
+        self._version += 1
+
+    def forget(self, token: str) -> bool:
+        """Remove a person and overwrite their vectors in memory; False when nobody has that token."""
+        if not self._drop(token):
+            return False
+        self._version += 1
+        return True
+
+    def search(self, probe: Template, k: int, among: Collection[str] | None = None) -> tuple[Candidate, ...]:
+        """The `k` nearest people, nearest first (`kiosk.gallery.matcher.Matcher.search`)."""
+        return self._matcher.search(probe, k, among)
+
+    def _drop(self, token: str) -> bool:
+        record = self._records.pop(token, None)
+        if record is None:
+            return False
+        self._matcher.remove(token)
+        record.wipe()
+        return True
+
+    def _check_model(self, record: PayerRecord) -> None:
+        other = next((r for token, r in self._records.items() if token != record.token), record)
+        if other.model_id != record.model_id:
+            raise ValueError(
+                f"templates of {record.model_id} can't join those of {other.model_id}: enrol again"
+            )
