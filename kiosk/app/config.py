@@ -135,8 +135,8 @@ def load(path: Path | None, data_dir: Path) -> Config:
     try:
         table = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        last = f"at line {raw.count(b'\n') + 1}"
-        reason = str(error).replace("at end of document", last)
+        lines = raw.count(b"\n") + 1
+        reason = str(error).replace("at end of document", f"at line {lines}")
         raise OperatorError(f"not valid TOML: {reason}", where=str(path), do="Mend that line.") from None
     return _checked(table, path)
 
