@@ -74,7 +74,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that is known of one network. `commercial` is whether its terms allow selling what uses it."""
+    """All that is known of one network.
+
+    `commercial` is whether its terms allow selling what uses it. `trained_subjects` names the people (as data
+    sets number them) whom a network of our own was trained on: figures on them are of *seen people*.
+    """
 
     id: str
     role: Role
@@ -89,6 +93,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: tuple[Tensor, ...]
     output: tuple[Tensor, ...]
     thresholds: dict[str, Threshold]
+    trained_subjects: tuple[str, ...] = ()
 
     def threshold(self, name: str) -> float:
         """The value of threshold `name`; an OperatorError that says so when the manifest has none."""

@@ -23,7 +23,7 @@ from kiosk.vision.landmarks import Landmarker
 from kiosk.vision.liveness import Liveness
 from kiosk.vision.models import Manifest, Role, load_manifest, load_model
 from kiosk.vision.observation import Observation
-from kiosk.vision.quality import LIMITS, Hint, assess, hint_for, pose_of
+from kiosk.vision.quality import Hint, assess, hint_for, pose_of
 from kiosk.vision.runtime import Model
 
 __all__ = ["COMPARABLE", "Vision", "VisionWorker"]
@@ -86,13 +86,12 @@ class Vision:
             aligned = align(rgb, landmarks.five)
             quality = assess(aligned, faces[0], landmarks, min(frame.width, frame.height))
             pose = pose_of(landmarks)
-        embedding, logit = None, None
-        if landmarks.presence >= LIMITS.presence:
-            with clock.stage("embed"):
-                embedding = self._embedder.embed(aligned)
-            if self._liveness is not None:
-                with clock.stage("liveness"):
-                    logit = self._liveness.logit(rgb, faces[0].box)
+        with clock.stage("embed"):
+            embedding = self._embedder.embed(aligned)
+        logit = None
+        if self._liveness is not None:
+            with clock.stage("liveness"):
+                logit = self._liveness.logit(rgb, faces[0].box)
         return Observation(
             sequence=frame.sequence,
             timestamp_ns=frame.timestamp_ns,
