@@ -13,7 +13,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import date, datetime
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,6 @@ from kiosk.acquirer.client import Lost, Reply, ReversalConfirmed, Unsent, Verifi
 from kiosk.acquirer.journal import Journal, OrderNotFinal
 from kiosk.acquirer.messages import (
     Exchange,
-    RequestContext,
     Terminal,
     new_ref,
     payment_request,
@@ -271,8 +270,8 @@ class Kernel:
                 self._authorise(effect)
             case Query(ref):
                 self._submit(status_request(ref), behind=True)
-            case Reverse(_, ref):
-                self._reverse(ref)
+            case Reverse(order, ref):
+                self._reverse(order, ref)
             case HandOver(order, means):
                 if means is Means.TILL:
                     self._till.handed_back(order)
@@ -292,19 +291,19 @@ class Kernel:
 
     def _authorise(self, effect: Authorise) -> None:
         """The order of these lines is the promise: frozen and durable first, sent second."""
-        now = datetime.fromtimestamp(self._clock.utc_s(), UTC)
-        policy = self.setting.policy
-        context = RequestContext(
+        now, policy = self._clock.utc_s(), self.setting.policy
+        exchange = payment_request(
+            self.setting.terminal,
+            effect,
             sequence=self._journal.next_sequence(),
-            batch=self._day(),
+            batch=self._today().toordinal(),
             created_utc=now,
-            confirmed_utc=now,
+            confirmed_at=now,
             policy_version=policy.version if policy else 0,
             previous=self._journal.last_hash,
         )
-        exchange = payment_request(self.setting.terminal, effect, context)
         try:
-            self._journal.open_attempt(effect, exchange, day=self._day())
+            self._journal.open_attempt(effect, exchange, day=self._today())
         except (OrderNotFinal, OperatorError):
             # Not in the journal, so it must not be sent: an order that is open or paid, or a full disk.
             self.post(CouldNotSend(effect.ref))
@@ -312,18 +311,18 @@ class Kernel:
         self._masked[effect.ref] = effect.payer.masked_name
         self._submit(exchange, behind=False)
 
-    def _reverse(self, ref: str) -> None:
+    def _reverse(self, order: Order, ref: str) -> None:
         frozen = self._journal.exchange(ref, "reversal")
         if frozen is None:
-            context = RequestContext(
+            frozen = reversal_request(
+                self.setting.terminal,
+                order,
+                ref,
                 sequence=self._journal.next_sequence(),
-                batch=self._day(),
-                created_utc=datetime.fromtimestamp(self._clock.utc_s(), UTC),
-                confirmed_utc=None,
-                policy_version=self.setting.policy.version if self.setting.policy else 0,
+                batch=self._today().toordinal(),
+                created_utc=self._clock.utc_s(),
                 previous=self._journal.last_hash,
             )
-            frozen = reversal_request(self.setting.terminal, ref, self._journal.order(ref), context)
             self._journal.open_reversal(ref, frozen)
         self._submit(frozen, behind=True)
 
@@ -386,7 +385,7 @@ class Kernel:
         return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
 
     def _verdict(self, order: Order, token: str) -> limits.Verdict:
-        spent = self._journal.spent_today(token, self._day())
+        spent = self._journal.spent_today(token, self._today())
         assert self.setting.policy is not None  # noqa: S101 - refusal_of was asked first
         return limits.check(order.amount, spent, self.setting.policy.ceiling, self.setting.merchant)
 
@@ -424,9 +423,9 @@ class Kernel:
             gallery_version=self._people.version,
         )
 
-    def _day(self) -> str:
-        """The store's day, `2026-11-24`: limits and batches go by it."""
-        return datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone).date().isoformat()
+    def _today(self) -> date:
+        """The store's day: limits and batches go by it."""
+        return datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone).date()
 
 
 def _band(above_threshold: float) -> str:

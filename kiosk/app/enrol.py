@@ -1,0 +1,76 @@
+"""Enrolment: three looks, one reference, nothing else kept.
+
+Every look passes the same quality gate and liveness as a payment. The looks must show one person; their
+templates are averaged (`models.md`: three images bring FNIR from 3.3 % to 0.8 %) and then overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.app.look import look_at
+from kiosk.domain.decision import LookOutcome
+from kiosk.frames import FrameSource, SourceKind
+from kiosk.vision.embed import combine
+from kiosk.vision.look import LookResult, LookRules
+from kiosk.vision.pipeline import Vision
+from kiosk.vision.quality import Hint
+
+__all__ = ["LOOKS", "Enrolment", "capture"]
+
+LOOKS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enrolment:
+    """`reference` (float32[192], length 1) is there when `outcome` is live, made of `looks` looks."""
+
+    outcome: LookOutcome
+    looks: int
+    reference: NDArray[np.float32] | None = None
+    hint: Hint | None = None
+
+
+def capture(
+    source: FrameSource,
+    vision: Vision,
+    rules: LookRules,
+    *,
+    on_look: Callable[[int, LookResult], None] = lambda number, result: None,
+) -> Enrolment:
+    """Take up to three looks from an open `source`. A camera must give all three, a file at least one.
+
+    An attack or a second person in any look refuses the enrolment; a look that is not sure is taken again
+    where the source has more frames.
+    """
+    kept: list[LookResult] = []
+    last: LookResult | None = None
+    tries = LOOKS if source.info.kind is SourceKind.LIVE else 4 * LOOKS
+    for number in range(1, tries + 1):
+        if len(kept) == LOOKS or source.ended:
+            break
+        last = look_at(source, vision, rules)
+        if last is None:
+            break
+        on_look(number, last)
+        if last.outcome in (LookOutcome.ATTACK, LookOutcome.TWO_FACES):
+            return Enrolment(last.outcome, len(kept), hint=last.hint)
+        if last.outcome is LookOutcome.LIVE and last.template is not None:
+            kept.append(last)
+    templates = [look.template for look in kept if look.template is not None]
+    needed = LOOKS if source.info.kind is SourceKind.LIVE else 1
+    if len(templates) < needed:
+        outcome = last.outcome if last and last.outcome is not LookOutcome.LIVE else LookOutcome.NO_FACE
+        return Enrolment(outcome, len(templates), hint=last.hint if last else None)
+    if any(float(templates[0] @ other) < rules.same_person for other in templates[1:]):
+        return Enrolment(LookOutcome.TWO_FACES, len(templates), hint=Hint.ONE_PERSON)
+    weights = [look.quality.score if look.quality else 0.0 for look in kept]
+    reference = combine(templates, weights)
+    for template in templates:
+        template.fill(0.0)
+    return Enrolment(LookOutcome.LIVE, len(templates), reference)

@@ -1,0 +1,51 @@
+"""The gallery as the kernel needs it: search by probe and digits, and what may be shown of a payer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.domain.decision import Candidate
+from kiosk.domain.payment import Payer
+from kiosk.gallery.gallery import Gallery
+from kiosk.gallery.template import Template
+
+__all__ = ["EnrolledPeople"]
+
+NEIGHBOURS: Final = 2
+"""The best and the next: a margin needs no more."""
+
+
+class EnrolledPeople:
+    """Implements `kernel.People`; belongs to the kernel's thread."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.gallery = gallery
+
+    @property
+    def size(self) -> int:
+        return self.gallery.size
+
+    @property
+    def version(self) -> int:
+        return self.gallery.version
+
+    def search(self, probe: NDArray[np.float32], digits: str | None) -> tuple[Candidate, ...]:
+        """The two nearest people, or fewer; with `digits` only among those who have them."""
+        among = None if digits is None else self.gallery.with_digits(digits)
+        if not self.gallery.size or (among is not None and not among):
+            return ()
+        template = Template.of(probe)
+        try:
+            return self.gallery.search(template, NEIGHBOURS, among)
+        finally:
+            template.wipe()
+
+    def payer(self, token: str) -> Payer | None:
+        """What the confirm page and the request need; None when the person was forgotten meanwhile."""
+        record = self.gallery.payer(token)
+        if record is None:
+            return None
+        return Payer(record.token, record.masked_name, record.masked_account, record.consent_ref)
