@@ -1,0 +1,72 @@
+"""The two crops that the network sees of one stored picture: plain for judging, varied for training.
+
+Variation is drawn from the generator that is passed in and from nothing else: the same generator state gives
+the same pixels. Live faces, attacks and simulated recaptures all pass through the same variation.
+"""
+
+from __future__ import annotations
+
+import checkout  # noqa: F401  (kiosk is found through it)
+import cv2
+import numpy as np
+from data import Box, Rgb
+
+from kiosk.sandbox.recapture import camera
+from kiosk.vision import liveness
+from kiosk.vision.detect import Box as DetectorBox
+
+__all__ = ["FAR", "NEAR", "SIDE", "plain", "varied"]
+
+NEAR, FAR = 1.4, 2.7
+"""Sides of the two crops, in face widths."""
+SIDE = 96
+"""Sides of the two crops, in pixels."""
+CAMERA = 0.55
+"""How far the camera strays, of `recapture.camera`'s 1. At 1, blur and flat colours are no cue any more."""
+
+
+def plain(rgb: Rgb, box: Box) -> tuple[Rgb, Rgb]:
+    """Near and far crop, uint8[96, 96, 3] each, exactly as the product cuts them."""
+    face = DetectorBox(*box)
+    return liveness.crop(rgb, face, NEAR, SIDE), liveness.crop(rgb, face, FAR, SIDE)
+
+
+def varied(rgb: Rgb, box: Box, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
+    """Near and far crop of another look at the same scene: mirrored, reframed, by another camera."""
+    if rng.random() < 0.35:
+        rgb, box = _reframed(rgb, box, rng)
+    if rng.random() < 0.5:
+        rgb, box = _from_afar(rgb, box, rng)
+    if rng.random() < 0.85:
+        rgb = camera(rgb, rng, strength=CAMERA)
+    if rng.random() < 0.5:
+        rgb = np.ascontiguousarray(rgb[:, ::-1])
+        box = (rgb.shape[1] - box[2], box[1], rgb.shape[1] - box[0], box[3])
+    return plain(rgb, _nudged(box, rng))
+
+
+def _reframed(rgb: Rgb, box: Box, rng: np.random.Generator) -> tuple[Rgb, Box]:
+    """A picture cut closer about the face, so that how much of the far crop is mirrored edge says nothing."""
+    height, width = rgb.shape[:2]
+    left = int(rng.uniform(0, max(box[0], 0)))
+    top = int(rng.uniform(0, max(box[1], 0)))
+    right = int(np.ceil(rng.uniform(min(box[2], width), width)))
+    bottom = int(np.ceil(rng.uniform(min(box[3], height), height)))
+    return rgb[top:bottom, left:right], (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+
+
+def _from_afar(rgb: Rgb, box: Box, rng: np.random.Generator) -> tuple[Rgb, Box]:
+    """The same picture with fewer pixels: faces from 55 px wide."""
+    face = box[2] - box[0]
+    scale = rng.uniform(min(55 / face, 1.0), 1.0)
+    shape = (max(round(rgb.shape[1] * scale), 2), max(round(rgb.shape[0] * scale), 2))
+    small = np.asarray(cv2.resize(rgb, shape, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return small, (box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale)
+
+
+def _nudged(box: Box, rng: np.random.Generator) -> Box:
+    """The box as the detector might give it for the next frame: a little off, a little larger or smaller."""
+    side = (box[2] - box[0]) * np.exp(rng.normal(0, 0.06))
+    x = (box[0] + box[2]) / 2 + rng.normal(0, 0.03) * side
+    y = (box[1] + box[3]) / 2 + rng.normal(0, 0.03) * side
+    return float(x - side / 2), float(y - side / 2), float(x + side / 2), float(y + side / 2)
