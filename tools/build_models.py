@@ -6,7 +6,7 @@ against the original, and the answers against the float network. The manifest ge
     python -m venv .venv-models
     .venv-models/bin/pip install -r benchmarks/models/requirements.txt
     .venv-models/bin/python tools/build_models.py            # download, build, write
-    .venv-models/bin/python tools/build_models.py --check    # build, compare with what is there, write nothing
+    .venv-models/bin/python tools/build_models.py --check    # build and compare, write nothing
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def weight_only(manager: recipe_manager.RecipeManager) -> None:
 
 
 def dynamic_conv(manager: recipe_manager.RecipeManager) -> None:
-    """int8 arithmetic in CONV_2D and FULLY_CONNECTED, which hold nearly all weights; depthwise stays float."""
+    """int8 arithmetic in CONV_2D and FULLY_CONNECTED, where the weights are; depthwise stays float."""
     for name in (qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.FULLY_CONNECTED):
         manager.add_dynamic_config(regex=".*", operation_name=name, num_bits=8)
 
