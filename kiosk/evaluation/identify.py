@@ -33,11 +33,11 @@ from kiosk.evaluation.tables import Progress, Row, Table, read_picture, read_tab
 from kiosk.gallery.exact import ExactMatcher
 from kiosk.gallery.template import Template
 from kiosk.vision.embed import combine
-from kiosk.vision.models import ModelCard, Role
+from kiosk.vision.models import Role, thresholds_of
 from kiosk.vision.observation import Observation
 from kiosk.vision.pipeline import Vision
 
-__all__ = ["FPIRS", "evaluate", "thresholds_of"]
+__all__ = ["FPIRS", "evaluate"]
 
 FPIRS = ("0.1", "0.02", "0.01")
 
@@ -59,16 +59,6 @@ class _Probe:
     @property
     def score(self) -> float:
         return self.best.score if self.best else float("-inf")
-
-
-def thresholds_of(card: ModelCard) -> Thresholds:
-    """The shipped thresholds of the embedding network."""
-    return Thresholds(
-        match=card.threshold("match"),
-        match_with_digits=card.threshold("match_with_digits"),
-        margin=card.threshold("margin"),
-        max_gallery=int(card.threshold("max_gallery")),
-    )
 
 
 def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, Any]:

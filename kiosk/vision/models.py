@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from kiosk.domain.decision import Thresholds
 from kiosk.domain.errors import OperatorError
 from kiosk.vision.runtime import Model
 
@@ -31,6 +32,7 @@ __all__ = [
     "load_manifest",
     "load_model",
     "read_model",
+    "thresholds_of",
 ]
 
 
@@ -210,3 +212,13 @@ def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> No
             where="manifest.json",
             do="Name each id in the configuration if you hold the right to use it, or replace the model.",
         )
+
+
+def thresholds_of(card: ModelCard) -> Thresholds:
+    """The shipped thresholds of the embedding network."""
+    return Thresholds(
+        match=card.threshold("match"),
+        match_with_digits=card.threshold("match_with_digits"),
+        margin=card.threshold("margin"),
+        max_gallery=int(card.threshold("max_gallery")),
+    )
