@@ -34,7 +34,7 @@ def wilson(events: int, n: int) -> tuple[float, float]:
     rate, z2 = events / n, Z_95**2
     middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_95 * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (middle - half if events else 0.0), (middle + half if events < n else 1.0)
 
 
 def threshold_at(negatives: ArrayLike, rate: float) -> float:

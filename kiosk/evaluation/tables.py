@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
-import numpy as np
-
+from kiosk.devices.camera_file import read_image
 from kiosk.domain.errors import OperatorError
-from kiosk.frames import MAX_SIDE_PX, Frame, PixelFormat
+from kiosk.frames import Frame, PixelFormat
 
 __all__ = ["Progress", "Row", "Table", "read_picture", "read_table"]
 
@@ -79,18 +77,6 @@ def _row(
 
 
 def read_picture(path: Path) -> Frame:
-    """The picture as a frame; OperatorError when it is missing, damaged or larger than 8192 px."""
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise OperatorError(f"picture cannot be read ({error.strerror})", where=str(path)) from error
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise OperatorError("is not a picture, or a damaged one", where=str(path))
-    height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE_PX:
-        raise OperatorError(f"picture is larger than {MAX_SIDE_PX} px", where=str(path))
-    return Frame((np.asarray(pixels, np.uint8),), PixelFormat.BGR888, width, height, 0, 0)
+    """The picture as a frame; OperatorError when it is missing, damaged or too large."""
+    rgb = read_image(path)
+    return Frame((rgb,), PixelFormat.RGB888, rgb.shape[1], rgb.shape[0], 0, 0)
