@@ -140,9 +140,10 @@ class VideoSource:
             raise OperatorError("not a video that can be read", where=str(self._path), do=_OTHER)
         capture = cv2.VideoCapture(str(self._path.resolve()), cv2.CAP_FFMPEG)
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if not capture.isOpened():
+        if not capture.isOpened() or width < 1 or height < 1:
+            capture.release()
             raise OperatorError("the video is damaged", where=str(self._path), do=_OTHER)
-        if not (1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX):
+        if max(width, height) > MAX_SIDE_PX:
             capture.release()
             do = f"Sides of 1 to {MAX_SIDE_PX} px are read"
             raise OperatorError(f"the video is {width} x {height} px", where=str(self._path), do=do)

@@ -173,16 +173,28 @@ def test_a_video_that_is_cut_off_is_refused_quietly(tmp_path, capfd):
     assert source.ended
 
 
-def test_a_video_without_a_frame_is_refused(tmp_path):
+def test_a_video_whose_frames_are_gone_is_refused(tmp_path):
     path = write_video(tmp_path / "v.mp4")
     raw = bytearray(path.read_bytes())
-    start = raw.index(b"mdat") + 4
-    raw[start : raw.index(b"moov") - 4] = bytes(raw.index(b"moov") - 4 - start)
+    start, end = raw.index(b"mdat") + 4, raw.index(b"moov") - 4
+    raw[start:end] = bytes(end - start)
     path.write_bytes(raw)
+    with pytest.raises(OperatorError, match="damaged"):
+        VideoSource(path).open()
+
+
+def test_a_video_that_opens_and_holds_no_frame_is_refused(tmp_path, capfd):
+    path = write_video(tmp_path / "v.avi")
+    capfd.readouterr()
+    raw = path.read_bytes()
+    start, end = raw.index(b"movi") + 4, raw.index(b"idx1")
+    path.write_bytes(raw[:start] + bytes(end - start) + raw[end:])
     source = VideoSource(path)
     source.open()
     with pytest.raises(OperatorError, match="holds no frame"):
         source.read(0)
+    assert source.ended
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_play_list_is_not_taken_for_a_video(tmp_path):
