@@ -64,7 +64,6 @@ from kiosk.domain.payment import (
     Payer,
     Query,
     Rematch,
-    Result,
     ReversalAcknowledged,
     Reverse,
     Reversing,
@@ -76,8 +75,8 @@ from kiosk.domain.payment import (
     recovered,
     step,
 )
-from kiosk.domain.ports import Clock, ReceiptPrinter, TillLink
-from kiosk.domain.receipt import Receipt, render
+from kiosk.domain.ports import Clock, TillLink
+from kiosk.domain.receipt import Receipt
 
 __all__ = ["Acquirer", "Kernel", "LookDone", "Looker", "People", "Setting"]
 
@@ -164,7 +163,6 @@ class Kernel:
         looker: Looker,
         people: People,
         till: TillLink,
-        printer: ReceiptPrinter,
         on_state: Callable[[State], None] = lambda state: None,
     ) -> None:
         self.setting = setting
@@ -173,7 +171,7 @@ class Kernel:
         """Open outcomes that no screen shows, by ref."""
         self.last_receipt: Receipt | None = None
         self._clock, self._journal, self._acquirer = clock, journal, acquirer
-        self._looker, self._people, self._till, self._printer = looker, people, till, printer
+        self._looker, self._people, self._till = looker, people, till
         self.on_state = on_state
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._look = 0
@@ -360,8 +358,6 @@ class Kernel:
             provider=policy.provider if policy else "",
             licence=policy.licence if policy else "",
         )
-        if effect.answer.result is Result.APPROVED:
-            self._printer.print_text(render(self.last_receipt))
         self._till.concluded(effect.order, effect.ref, effect.answer.result, effect.answer)
 
     # --- judgement --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from kiosk.domain.payment import Answer, Order, Result
 
-__all__ = ["Clock", "KeyPort", "Mode", "ReceiptPrinter", "TillLink"]
+__all__ = ["Clock", "KeyPort", "Mode", "TillLink"]
 
 Mode = Literal["demo", "test", "training", "production"]
 """Set once; inside every signed request. The only switch that loosens anything (`architecture.md`, Modes)."""
@@ -59,8 +59,3 @@ class TillLink(Protocol):
         """The shopper pays another way: the order is the till's again."""
         ...
 
-
-class ReceiptPrinter(Protocol):
-    """Prints plain text, 42 columns a line."""
-
-    def print_text(self, text: str) -> None: ...

@@ -1,0 +1,176 @@
+"""Self-test: each part of the kiosk, green, amber or red, with what to do.
+
+A check never raises and never changes anything that lasts; what it finds is a line for a technician.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from kiosk.app.config import Config
+from kiosk.app.wiring import Base
+from kiosk.devices.cameras import open_source
+from kiosk.domain.errors import OperatorError
+from kiosk.vision.models import assets_dir, check_mode, load_manifest, read_model
+
+__all__ = ["Check", "checks"]
+
+Status = Literal["green", "amber", "red"]
+MIN_FREE_BYTES: Final = 200 * 1024 * 1024
+"""Below it the disk is red: room for weeks of payments (about 4 kB each) and for an update."""
+BUILT_S: Final = 1_790_000_000
+"""September 2026: a clock that shows less was never set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part: `detail` is what was found, `action` what to do (empty when green)."""
+
+    name: str
+    status: Status
+    detail: str
+    action: str = ""
+
+
+def checks(base: Base, camera: str) -> Iterator[Check]:
+    """All checks, in the order in which a technician would mend things."""
+    config = base.config
+    parts: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("disk", lambda: _disk(base.data_dir)),
+        ("clock", _clock),
+        ("models", _models),
+        ("model_terms", lambda: _terms(config)),
+        ("camera", lambda: _camera(camera)),
+        ("key", lambda: _key(base)),
+        ("journal", lambda: _journal(base)),
+        ("gallery", lambda: _gallery(base)),
+        ("policy", lambda: _policy(base)),
+        ("acquirer", lambda: _acquirer(base)),
+        ("screen", _screen),
+    )
+    for name, check in parts:
+        try:
+            yield check()
+        except OperatorError as error:
+            yield Check(name, "red", ": ".join(p for p in (error.where, error.what) if p), error.do)
+
+
+def _disk(data_dir: Path) -> Check:
+    free = shutil.disk_usage(data_dir).free
+    detail = f"{free / 2**30:.1f} GiB free in {data_dir}"
+    if free < MIN_FREE_BYTES:
+        return Check("disk", "red", detail, "Free some space; no payment is taken on a full disk.")
+    return Check("disk", "green", detail)
+
+
+def _clock() -> Check:
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < BUILT_S:
+        return Check("clock", "red", shown, "Set the clock (timedatectl); signatures are valid for a minute.")
+    return Check("clock", "green", shown)
+
+
+def _models() -> Check:
+    manifest = load_manifest()
+    for card in manifest.models:
+        read_model(card)
+    return Check("models", "green", f"{len(manifest.models)} files match the manifest in {assets_dir()}")
+
+
+def _terms(config: Config) -> Check:
+    manifest = load_manifest()
+    unclear = [card.id for card in manifest.models if card.commercial != "yes"]
+    if config.mode == "production":
+        check_mode(manifest, config.mode, config.models.accept_without_leave)
+    if not unclear:
+        return Check("model_terms", "green", "every model may be used commercially")
+    return Check(
+        "model_terms",
+        "amber",
+        f"no clear leave to sell: {', '.join(unclear)}",
+        "Production refuses them until models.accept_without_leave names each.",
+    )
+
+
+def _camera(camera: str) -> Check:
+    source = open_source(camera)
+    source.open()
+    try:
+        frame = source.read(3.0)
+    finally:
+        source.close()
+    if frame is None:
+        return Check("camera", "red", f"{source.info.name} gives no picture", "Check the cable; try another.")
+    return Check("camera", "green", f"{source.info.name}, {frame.width} x {frame.height}")
+
+
+def _key(base: Base) -> Check:
+    key = base.key()
+    detail = f"{key.key_id} ({key.key_class})"
+    if key.key_class == "dev" and base.config.mode == "production":
+        return Check("key", "red", detail, "Production needs a key on a token.")
+    return Check(
+        "key",
+        "amber" if key.key_class == "dev" else "green",
+        detail,
+        _DEV_KEY if key.key_class == "dev" else "",
+    )
+
+
+_DEV_KEY: Final = "A software key: the acquirer may refuse it outside demo and test."
+
+
+def _journal(base: Base) -> Check:
+    with base.journal() as journal:
+        broken = journal.verify()
+        still_open = len(journal.open_attempts())
+    if broken is not None:
+        return Check("journal", "red", f"entry {broken} breaks the chain", "Keep the file, call support.")
+    if still_open:
+        return Check("journal", "amber", f"{still_open} payments are not final", "Run `kiosk resolve`.")
+    return Check("journal", "green", "the chain is whole, nothing is open")
+
+
+def _gallery(base: Base) -> Check:
+    loaded = base.load_gallery()
+    if loaded.warning:
+        return Check("gallery", "amber", loaded.warning, "Enrol or forget once to write both copies anew.")
+    if not loaded.gallery.size:
+        return Check("gallery", "amber", "nobody is enrolled", "Run `kiosk enrol`.")
+    return Check("gallery", "green", f"{loaded.gallery.size} enrolled, version {loaded.gallery.version}")
+
+
+def _policy(base: Base) -> Check:
+    policy = base.stored_policy()
+    if policy is None:
+        return Check("policy", "red", "no valid policy of the acquirer is stored", "Let the kiosk go online.")
+    until = time.strftime("%Y-%m-%d", time.gmtime(policy.expires_s))
+    detail = f"version {policy.version} of {policy.provider} ({policy.licence}), until {until}"
+    if policy.expires_s <= time.time():
+        return Check("policy", "red", detail, "Expired: no payment by face until the kiosk was online.")
+    if not policy.face_allowed:
+        return Check("policy", "amber", detail, "Face payment is switched off by the acquirer.")
+    return Check("policy", "green", detail)
+
+
+def _acquirer(base: Base) -> Check:
+    started = time.monotonic()
+    problem = base.fetch_policy()
+    address = base.trust().base_url
+    if problem:
+        return Check("acquirer", "red", f"{address}: {problem}", "Check the network and that it is running.")
+    return Check("acquirer", "green", f"{address} answered in {(time.monotonic() - started) * 1000:.0f} ms")
+
+
+def _screen() -> Check:
+    try:
+        import PySide6.QtQuick  # noqa: F401
+    except ImportError as error:
+        return Check("screen", "red", f"Qt does not load: {error}", "Run `make setup`.")
+    return Check("screen", "green", "Qt loads")

@@ -1,0 +1,107 @@
+"""`kiosk enrol` and `kiosk forget`: people join by consent and leave when they ask."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated
+
+import typer
+
+from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.domain.errors import OperatorError
+
+__all__ = ["enrol", "forget"]
+
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{4}", re.ASCII)
+
+Token = Annotated[str, typer.Option("--payer", metavar="TOKEN", help="The acquirer's opaque payer token.")]
+
+
+def enrol(
+    camera: Camera,
+    payer: Token,
+    name: Annotated[str, typer.Option(help="Name; only its masked form is kept.", show_default=False)] = "",
+    account: Annotated[
+        str, typer.Option(help="Account or phone number; only its masked form is kept.", show_default=False)
+    ] = "",
+    digits: Annotated[
+        str, typer.Option(help="Last four digits of the phone number, for close calls.", show_default=False)
+    ] = "",
+    consent: Annotated[str, typer.Option(metavar="REF", help="Which consent this rests on.")] = "consent-v1",
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Enrol a payer with up to three looks. Only the sealed template is kept, never a picture.
+
+    A payer who is enrolled already is replaced. Exit code 0 enrolled, 12 presentation attack suspected,
+    13 no usable face, 2 wrong use.
+
+    Example: kiosk enrol --camera ming/ --payer tok-7f3a --name "Ming" --digits 1234
+    """
+    if not _TOKEN.fullmatch(payer):
+        raise OperatorError(
+            f"payer token {payer!r}", do="Use 1 to 64 letters, digits or . _ : - as the acquirer gave it."
+        )
+    if digits and not _DIGITS.fullmatch(digits):
+        raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")
+    from kiosk.app.enrol import capture
+    from kiosk.app.look import require_source_for
+    from kiosk.app.wiring import open_base, open_camera
+    from kiosk.domain.decision import LookOutcome
+    from kiosk.domain.masking import mask_account, mask_name
+    from kiosk.gallery.template import PayerRecord, Reference, Template
+
+    with open_base(data_dir, config) as base, open_camera(camera) as source:
+        require_source_for(base.config.mode, source.info)
+        vision = base.vision()
+        found = capture(source, vision, base.look_rules())
+        if found.outcome is not LookOutcome.LIVE or found.reference is None:
+            hint = f" ({found.hint.replace('_', ' ')})" if found.hint else ""
+            _end(json, payer, found.outcome, found.looks, f"not enrolled: {found.outcome}{hint}")
+            raise typer.Exit(12 if found.outcome in (LookOutcome.ATTACK, LookOutcome.UNSURE) else 13)
+        with base.gallery_for_writing() as gallery:
+            gallery.enrol(
+                PayerRecord(
+                    token=payer,
+                    masked_name=mask_name(name),
+                    masked_account=mask_account(account),
+                    digits=digits,
+                    consent_ref=consent,
+                    enrolled_at_s=int(time.time()),
+                    references=(Reference(Template(found.reference), base.embedding_id()),),
+                )
+            )
+        found.reference.fill(0.0)
+        made_of = f"{found.looks} look{'s' * (found.looks != 1)}"
+        line = f"enrolled {payer} from {made_of}; {gallery.size} enrolled here"
+        _end(json, payer, found.outcome, found.looks, line)
+
+
+def _end(as_json: bool, payer: str, outcome: str, looks: int, line: str) -> None:
+    if as_json:
+        print_json({"payer": payer, "enrolled": outcome == "live", "liveness": str(outcome), "looks": looks})
+    elif outcome == "live":
+        say(line)
+    else:
+        complain(line)
+
+
+def forget(payer: Token, data_dir: DataDir = None, config: ConfigFile = None, json: Json = False) -> None:
+    """Delete a payer from this kiosk: from memory, from the gallery file and from its copy.
+
+    Example: kiosk forget --payer tok-7f3a
+    """
+    from kiosk.app.wiring import open_base
+
+    with open_base(data_dir, config) as base:
+        found = base.forget(payer)
+        size = base.gallery().size
+    if json:
+        print_json({"payer": payer, "forgotten": found, "enrolled": size})
+    elif found:
+        say(f"forgot {payer}; {size} enrolled here")
+    if not found:
+        raise OperatorError(f"nobody is enrolled as {payer!r}", do="Check the token; nothing was changed.")
