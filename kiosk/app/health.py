@@ -111,7 +111,7 @@ def _camera(camera: str) -> Check:
 
 
 def _key(base: Base) -> Check:
-    key = base.key()
+    key = base.key
     detail = f"{key.key_id} ({key.key_class})"
     if key.key_class == "dev" and base.config.mode == "production":
         return Check("key", "red", detail, "Production needs a key on a token.")
@@ -162,7 +162,7 @@ def _policy(base: Base) -> Check:
 def _acquirer(base: Base) -> Check:
     started = time.monotonic()
     problem = base.fetch_policy()
-    address = base.trust().base_url
+    address = base.trust.base_url
     if problem:
         return Check("acquirer", "red", f"{address}: {problem}", "Check the network and that it is running.")
     return Check("acquirer", "green", f"{address} answered in {(time.monotonic() - started) * 1000:.0f} ms")

@@ -53,9 +53,9 @@ def resolve(
 ) -> None:
     """Finish payments whose outcome is open: ask the acquirer, else reverse. Exit 14 if one stays open."""
     from kiosk.app.unattended import Exit, resolve_open
-    from kiosk.app.wiring import open_kiosk
+    from kiosk.app.wiring import open_base, open_kiosk
 
-    with open_kiosk(data_dir, config, camera=None) as kiosk:
+    with open_base(data_dir, config) as base, open_kiosk(base) as kiosk:
         before = len(kiosk.kernel.behind)
         left = resolve_open(kiosk.kernel, clock=kiosk.clock, wait_s=wait)
     if json:

@@ -62,21 +62,21 @@ def enrol(
             hint = f" ({found.hint.replace('_', ' ')})" if found.hint else ""
             _end(json, payer, found.outcome, found.looks, f"not enrolled: {found.outcome}{hint}")
             raise typer.Exit(12 if found.outcome in (LookOutcome.ATTACK, LookOutcome.UNSURE) else 13)
-        with base.gallery_for_writing() as gallery:
-            gallery.enrol(
-                PayerRecord(
-                    token=payer,
-                    masked_name=mask_name(name),
-                    masked_account=mask_account(account),
-                    digits=digits,
-                    consent_ref=consent,
-                    enrolled_at_s=int(time.time()),
-                    references=(Reference(Template(found.reference), base.embedding_id()),),
-                )
+        base.gallery.enrol(
+            PayerRecord(
+                token=payer,
+                masked_name=mask_name(name),
+                masked_account=mask_account(account),
+                digits=digits,
+                consent_ref=consent,
+                enrolled_at_s=int(time.time()),
+                references=(Reference(Template(found.reference), base.embedding_id()),),
             )
+        )
+        base.save_gallery()
         found.reference.fill(0.0)
         made_of = f"{found.looks} look{'s' * (found.looks != 1)}"
-        line = f"enrolled {payer} from {made_of}; {gallery.size} enrolled here"
+        line = f"enrolled {payer} from {made_of}; {base.gallery.size} enrolled here"
         _end(json, payer, found.outcome, found.looks, line)
 
 
@@ -98,7 +98,7 @@ def forget(payer: Token, data_dir: DataDir = None, config: ConfigFile = None, js
 
     with open_base(data_dir, config) as base:
         found = base.forget(payer)
-        size = base.gallery().size
+        size = base.gallery.size
     if json:
         print_json({"payer": payer, "forgotten": found, "enrolled": size})
     elif found:

@@ -1,0 +1,104 @@
+"""The front of the kiosk: kernel, camera and screen joined, each in its own thread.
+
+The Qt thread draws and posts presses; the kernel's thread steps and shows states; the look's thread shows
+frames and hints. Nobody waits for another.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from typing import Final
+
+from kiosk.app.config import Config
+from kiosk.app.wiring import Kiosk
+from kiosk.domain.limits import Policy
+from kiosk.domain.payment import Approved, Means, State
+from kiosk.domain.receipt import render
+from kiosk.ui.bridge import Bridge, Outgoing
+from kiosk.ui.view import ChooseLanguage, ChooseReceipt, Closed, Hint, Look, ReceiptKind, ReceiptStatus, Shop
+from kiosk.vision.quality import Hint as VisionHint
+
+__all__ = ["Front", "crash_on_bugs", "shop_of"]
+
+MEANS: Final = {"till": (Means.TILL,), "staff": (Means.STAFF,)}
+EXIT_BUG: Final = 70
+"""EX_SOFTWARE of sysexits.h: the unit restarts, the journal recovers."""
+
+
+def shop_of(config: Config, policy: Policy | None) -> Shop:
+    """What the screens say of this shop and of who provides the payment."""
+    languages = (
+        config.screen.language,
+        *(code for code in ("en", "zh-Hans") if code != config.screen.language),
+    )
+    return Shop(
+        name=config.store.payee,
+        mode=config.mode,
+        provider=policy.provider if policy else "",
+        licence=policy.licence if policy else "",
+        means=MEANS[config.screen.another_way],
+        receipts=(ReceiptKind.QR,),
+        languages=languages,
+    )
+
+
+def crash_on_bugs() -> None:
+    """A bug in any thread ends the process: better a restart that recovers than a kiosk that half works."""
+
+    def crash(args: threading.ExceptHookArgs) -> None:
+        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback, file=sys.stderr)
+        os._exit(EXIT_BUG)
+
+    threading.excepthook = crash
+
+
+class Front:
+    """Give it to the bridge as `on_event` (`pressed`), then `start`; `stop` ends the kernel's thread."""
+
+    def __init__(self, kiosk: Kiosk) -> None:
+        self.kiosk = kiosk
+        self._bridge: Bridge | None = None
+        self._state: State = kiosk.kernel.state
+        self._thread = threading.Thread(target=kiosk.kernel.run, name="kernel", daemon=True)
+
+    def pressed(self, outgoing: Outgoing) -> None:
+        """A press on the screen; on the Qt thread, never waits."""
+        match outgoing:
+            case ChooseReceipt():
+                self._show_receipt()
+            case ChooseLanguage():
+                pass  # the bridge has turned its own page; no payment knows of languages
+            case event:
+                self.kiosk.kernel.post(event)
+
+    def start(self, bridge: Bridge) -> None:
+        """Join the screen and begin to take messages."""
+        self._bridge = bridge
+        self.kiosk.kernel.on_state = self._show
+        self.kiosk.looker.on_frame = bridge.show_frame
+        self.kiosk.looker.on_progress = self._show_look
+        if self.kiosk.kernel.setting.policy is None:
+            bridge.show_closed(Closed.OUT_OF_ORDER)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the kernel finish what it has in hand."""
+        self.kiosk.kernel.stop()
+        self._thread.join()
+
+    def _show(self, state: State) -> None:
+        self._state = state
+        if self._bridge is not None:
+            self._bridge.show(state)
+
+    def _show_look(self, hint: VisionHint | None, progress: float) -> None:
+        if self._bridge is not None:
+            self._bridge.show_look(Look(Hint(hint.value) if hint else Hint.NONE, progress))
+
+    def _show_receipt(self) -> None:
+        receipt = self.kiosk.kernel.last_receipt
+        if self._bridge is not None and receipt is not None and isinstance(self._state, Approved):
+            self._bridge.show(self._state, receipt=ReceiptStatus.QR, qr=render(receipt))

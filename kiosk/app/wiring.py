@@ -1,0 +1,252 @@
+"""Wiring: the one place where parts are made and joined; everything else is handed what it needs.
+
+`open_base` is a kiosk's data folder with what lives in it: configuration, key, gallery, trust in the
+acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk that can take a payment.
+
+    data folder:  kiosk.toml  device.key  acquirer.json  policy.jws  gallery.fpk  journal.sqlite
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from kiosk.acquirer.client import AcquirerClient, Lost, PolicyReceived, Unsent
+from kiosk.acquirer.journal import Journal
+from kiosk.acquirer.messages import Terminal, policy_request
+from kiosk.acquirer.policy import PolicyStore
+from kiosk.acquirer.trust import Trust, load_trust
+from kiosk.app.config import Config, default_data_dir, load
+from kiosk.app.kernel import Kernel, Setting
+from kiosk.app.look import CameraLooker
+from kiosk.app.people import EnrolledPeople
+from kiosk.app.workers import AcquirerWorkers, SystemClock
+from kiosk.devices.cameras import open_source
+from kiosk.devices.key_software import SoftwareKey
+from kiosk.domain.errors import OperatorError, ProtocolError
+from kiosk.domain.limits import Policy
+from kiosk.domain.payment import Answer, Order, Result
+from kiosk.domain.ports import KeyPort, TillLink
+from kiosk.frames import FrameSource
+from kiosk.gallery.gallery import Gallery
+from kiosk.gallery.store import GalleryStore, Loaded
+from kiosk.vision.look import LookRules
+from kiosk.vision.models import Role, check_mode, load_manifest, thresholds_of
+from kiosk.vision.pipeline import Vision
+
+__all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_camera", "open_kiosk"]
+
+TRUST_PLACES: Final = ("acquirer.json", "sandbox/acquirer.json")
+"""Where the acquirer's address and keys are looked for in the data folder; the second is a sandbox's own."""
+
+
+class Base:
+    """A kiosk's data folder. Parts are made when they are first asked for, and once."""
+
+    def __init__(self, data_dir: Path, config: Config) -> None:
+        self.data_dir, self.config = data_dir, config
+        self.clock = SystemClock()
+        self.manifest = load_manifest()
+        check_mode(self.manifest, config.mode, config.models.accept_without_leave)
+
+    # --- vision ---
+
+    def vision(self) -> Vision:
+        """The interpreters, every file hash-checked; for one thread."""
+        return Vision(self.manifest, threads=self.config.models.interpreter_threads)
+
+    def look_rules(self) -> LookRules:
+        return LookRules.of(self.manifest)
+
+    def embedding_id(self) -> str:
+        return self.manifest.card(Role.EMBEDDING).id
+
+    # --- key and gallery ---
+
+    @cached_property
+    def key(self) -> KeyPort:
+        """This kiosk's key; made when the folder is new."""
+        return SoftwareKey.load_or_create(self.data_dir / "device.key")
+
+    @cached_property
+    def _store(self) -> GalleryStore:
+        return GalleryStore(self.data_dir / "gallery.fpk", self.key)
+
+    def load_gallery(self) -> Loaded:
+        return self._store.load()
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """Who is enrolled. A gallery of another embedding network is refused: its cosines mean nothing."""
+        gallery = self.load_gallery().gallery
+        if gallery.model_id not in (None, self.embedding_id()):
+            raise OperatorError(
+                f"templates of {gallery.model_id}, this release has {self.embedding_id()}",
+                where=str(self.data_dir / "gallery.fpk"),
+                do="Enrol everybody again.",
+            )
+        return gallery
+
+    def save_gallery(self) -> None:
+        self._store.save(self.gallery)
+
+    def forget(self, token: str) -> bool:
+        """Delete a payer from memory, file and copy; False when nobody has that token."""
+        return self._store.forget(self.gallery, token)
+
+    # --- acquirer ---
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The acquirer's address and pinned keys."""
+        named = self.config.acquirer.trust_file
+        places = [Path(named)] if named else [self.data_dir / place for place in TRUST_PLACES]
+        path = next((place for place in places if place.exists()), None)
+        if path is None:
+            raise OperatorError(
+                "no acquirer is set up here",
+                where=str(places[0]),
+                do="Copy the acquirer.json that your acquirer (or `kiosk sandbox`) gave you there.",
+            )
+        return load_trust(path)
+
+    def client(self) -> AcquirerClient:
+        """A client of its own for each thread."""
+        return AcquirerClient(
+            self.trust.base_url,
+            self.key,
+            self.trust.acquirer_keys,
+            self.clock,
+            connect_timeout_s=self.config.acquirer.connect_timeout_s,
+            answer_timeout_s=self.config.acquirer.answer_timeout_s,
+        )
+
+    @cached_property
+    def _policies(self) -> PolicyStore:
+        return PolicyStore(self.data_dir / "policy.jws", self.trust.policy_keys)
+
+    def stored_policy(self) -> Policy | None:
+        """The last policy that was verified and kept; it may have expired."""
+        return self._policies.load()
+
+    def fetch_policy(self) -> str:
+        """Ask the acquirer for its policy and keep it; empty when it came, else why not."""
+        reply = self.client().send(policy_request())
+        match reply:
+            case PolicyReceived(jws):
+                try:
+                    self._policies.accept(jws, self.clock.utc_s())
+                except ProtocolError as error:
+                    return f"its policy is refused: {error}"
+                return ""
+            case Unsent(why) | Lost(why):
+                return why
+        return "it does not give a policy"
+
+    # --- the rest ---
+
+    def journal(self) -> Journal:
+        return Journal(self.data_dir / "journal.sqlite")
+
+    def terminal(self) -> Terminal:
+        store = self.config.store
+        return Terminal(
+            merchant_id=store.merchant_id,
+            store_id=store.store_id,
+            terminal_id=store.terminal_id,
+            mode=self.config.mode,
+            payee=store.payee,
+        )
+
+    def setting(self, policy: Policy | None) -> Setting:
+        return Setting(
+            terminal=self.terminal(),
+            policy=policy,
+            merchant=self.config.limits.layer(),
+            thresholds=thresholds_of(self.manifest.card(Role.EMBEDDING)),
+            timezone=ZoneInfo(self.config.store.timezone),
+        )
+
+
+class NoTill:
+    """A stand-alone kiosk: nobody else waits for the outcome."""
+
+    def concluded(self, order: Order, ref: str, result: Result, answer: Answer) -> None:
+        """Nothing to do."""
+
+    def handed_back(self, order: Order) -> None:
+        """Nothing to do."""
+
+
+@dataclass(slots=True)
+class Kiosk:
+    """A kiosk that can take payments; `looker` is there when a camera was named."""
+
+    base: Base
+    kernel: Kernel
+    looker: CameraLooker
+    policy_problem: str
+
+    @property
+    def clock(self) -> SystemClock:
+        return self.base.clock
+
+
+@contextmanager
+def open_base(data_dir: Path | None, config: Path | None) -> Iterator[Base]:
+    """The data folder (made when it is new, for its owner only) and its configuration."""
+    folder = data_dir or default_data_dir()
+    settings = load(config, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise OperatorError(
+            f"the data folder cannot be made ({error.strerror})", where=str(folder), do="Use --data-dir."
+        ) from None
+    yield Base(folder, settings)
+
+
+@contextmanager
+def open_camera(text: str) -> Iterator[FrameSource]:
+    """An open frame source; closed, light off, when the block ends."""
+    source = open_source(text)
+    source.open()
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+@contextmanager
+def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None = None) -> Iterator[Kiosk]:
+    """Everything joined: journal (recovered), policy (fetched when it can be), workers and kernel."""
+    with base.journal() as journal:
+        problem = base.fetch_policy()
+        source = camera or base.config.camera.source
+        looker = CameraLooker(
+            lambda: open_source(source),
+            base.vision(),
+            base.look_rules(),
+            mode=base.config.mode,
+            model_ids=tuple(card.id for card in base.manifest.models),
+        )
+        workers = AcquirerWorkers(base.client)
+        kernel = Kernel(
+            base.setting(base.stored_policy()),
+            clock=base.clock,
+            journal=journal,
+            acquirer=workers,
+            looker=looker,
+            people=EnrolledPeople(base.gallery),
+            till=till or NoTill(),
+        )
+        try:
+            yield Kiosk(base, kernel, looker, problem)
+        finally:
+            looker.close()
+            workers.close()

@@ -1,0 +1,172 @@
+"""`kiosk pay`: one payment without a screen. Running it is the press on *Pay with face* and on *Pay*."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.domain.decision import Reason
+from kiosk.domain.errors import OperatorError
+from kiosk.domain.money import Money, MoneyError
+from kiosk.domain.payment import (
+    Approved,
+    Declined,
+    NotSent,
+    Order,
+    Refused,
+    Reversed,
+    Reversing,
+    SecondFactor,
+    State,
+    Unknown,
+)
+
+if TYPE_CHECKING:
+    from kiosk.app.look import CameraLooker
+    from kiosk.app.wiring import Kiosk
+
+__all__ = ["pay"]
+
+REFUSALS = {
+    Reason.NOT_RECOGNISED: "not recognised; look again or pay another way",
+    Reason.AMBIGUOUS: "two people are too close to tell apart; pay another way",
+    Reason.ATTACK_SUSPECTED: "presentation attack suspected; nothing was sent",
+    Reason.LIVENESS_UNSURE: "not sure that a person is looking; nothing was sent",
+    Reason.NO_FACE: "no usable face",
+    Reason.TWO_FACES: "more than one face: one person please",
+    Reason.TIMED_OUT: "no usable face within 15 s",
+    Reason.PIN_NEEDED: "the amount needs a PIN; pay another way",
+    Reason.FACE_NOT_ALLOWED: "payment by face is not allowed for this order here and now",
+}
+
+
+def pay(
+    camera: Camera,
+    amount: Annotated[str, typer.Option(metavar="38.50", help="Amount with a point, more than zero.")],
+    currency: Annotated[
+        str, typer.Option(metavar="CODE", help="ISO 4217; default: the configured one.")
+    ] = "",
+    digits: Annotated[
+        str | None, typer.Option(metavar="1234", help="Last four digits of the phone number, if asked.")
+    ] = None,
+    order: Annotated[
+        str, typer.Option(metavar="REF", help="The purchase; it can be approved once. Default: a new one.")
+    ] = "",
+    resolve: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, max=600, help="How long to wait for an unknown outcome."),
+    ] = 30.0,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Take one payment without a screen: look, decide, ask the acquirer, print the receipt.
+
+    Exit code: 0 approved, 10 declined, 11 not recognised, 12 presentation attack suspected, 13 no usable
+    face, 14 outcome unknown (don't pay again), 15 second factor needed, 16 over a limit, 17 not sent
+    (nothing charged), 2 wrong use.
+
+    Example: kiosk pay --camera face.jpg --amount 38.50
+    """
+    if digits is not None and not re.fullmatch(r"[0-9]{4}", digits, re.ASCII):
+        raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")
+    from kiosk.app.unattended import Exit, exit_code, pay_once
+    from kiosk.app.wiring import open_base, open_kiosk
+
+    with open_base(data_dir, config) as base:
+        money = _money(amount, currency or base.config.store.currency)
+        purchase = Order(order or f"K-{secrets.token_hex(6)}", money, base.config.store.payee)
+    with open_kiosk(base, camera=camera) as kiosk:
+        policy = kiosk.kernel.setting.policy
+        if policy is None:
+            complain(
+                f"not sent, nothing charged: {kiosk.policy_problem or 'no policy of the acquirer is stored'}"
+            )
+            raise typer.Exit(Exit.NOT_SENT)
+        if policy.currency != money.currency:
+            raise OperatorError(
+                f"{money.currency} is not taken here", do=f"The acquirer's policy is in {policy.currency}."
+            )
+        state = pay_once(kiosk.kernel, purchase, clock=kiosk.clock, digits=digits, resolve_s=resolve)
+        if isinstance(state, Refused) and kiosk.looker.failure is not None:
+            raise kiosk.looker.failure
+        code = exit_code(state, digits_given=digits is not None)
+        _report(state, purchase, kiosk, code, as_json=json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _money(amount: str, currency: str) -> Money:
+    try:
+        money = Money.parse(amount, currency)
+    except MoneyError as error:
+        raise OperatorError(str(error), where="--amount") from None
+    if money.minor == 0:
+        raise OperatorError(f"amount {amount!r} is zero: a payment is more than zero", where="--amount")
+    return money
+
+
+def _report(state: State, order: Order, kiosk: Kiosk, code: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_as_json(state, order, kiosk.looker, code))
+        return
+    line = _line(state, order, nobody=not kiosk.base.gallery.size)
+    if code:
+        complain(line)
+    else:
+        from kiosk.domain.receipt import render
+
+        say(line)
+        if kiosk.kernel.last_receipt is not None:
+            say(render(kiosk.kernel.last_receipt))
+
+
+def _line(state: State, order: Order, *, nobody: bool) -> str:
+    match state:
+        case Approved(ref=ref, answer=answer):
+            return f"APPROVED {order.amount} order {order.order_ref} approval {answer.approval} ref {ref}"
+        case Declined(answer=answer):
+            return f"declined by the acquirer ({answer.code or 'no reason given'}); nothing was charged"
+        case NotSent():
+            return "not sent: the acquirer can't be reached; nothing was charged"
+        case Unknown(ref=ref) | Reversing(ref=ref):
+            return f"outcome unknown: don't pay again; `kiosk resolve` goes on asking (ref {ref})"
+        case Reversed(ref=ref):
+            return f"the outcome was unknown and was reversed: nothing is charged (ref {ref})"
+        case SecondFactor(tries=0):
+            return "a second factor is needed: the last four digits of the phone number (--digits)"
+        case SecondFactor():
+            return "not recognised with these digits"
+        case Refused(refusal=refusal) if refusal.limit is not None:
+            cap = refusal.limit
+            return f"{order.amount} is over the limit {cap.kind.replace('_', ' ')} of {cap.limit}"
+        case Refused() if nobody and state.reason is Reason.NOT_RECOGNISED:
+            return "not recognised: nobody is enrolled here (see `kiosk enrol`)"
+        case Refused():
+            return REFUSALS[state.reason]
+        case _:
+            return "ended without a payment"
+
+
+def _as_json(state: State, order: Order, looker: CameraLooker, code: int) -> dict[str, Any]:
+    answer = getattr(state, "answer", None)
+    refusal = getattr(state, "refusal", None)
+    look = looker.last
+    return {
+        "outcome": type(state).__name__.lower(),
+        "exit_code": int(code),
+        "amount": order.amount.decimal(),
+        "currency": order.amount.currency,
+        "order_ref": order.order_ref,
+        "ref": getattr(state, "ref", None),
+        "approval": answer.approval if answer else None,
+        "rrn": answer.rrn if answer else None,
+        "code": answer.code if answer else None,
+        "reason": str(refusal.reason) if refusal else None,
+        "liveness": str(look.outcome) if look else None,
+        "frames_used": look.frames_used if look else 0,
+    }

@@ -1,0 +1,70 @@
+"""`kiosk run`: the fullscreen kiosk."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from kiosk.cli.common import ConfigFile, DataDir, complain
+from kiosk.domain.errors import OperatorError
+from kiosk.domain.money import Money, MoneyError
+from kiosk.domain.payment import Offer, Order
+
+__all__ = ["run"]
+
+
+def run(
+    camera: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Camera. Default: the configured one.")
+    ] = None,
+    amount: Annotated[
+        str | None, typer.Option(metavar="38.50", help="Offer this amount at once (demo, test, training).")
+    ] = None,
+    windowed: Annotated[
+        bool, typer.Option("--windowed", help="A window instead of the whole screen.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Run the kiosk on this screen until it is closed.
+
+    What was open when it last stopped is resolved behind the idle screen.
+
+    Example: kiosk run --windowed --amount 38.50
+    """
+    from kiosk.app.front import Front, crash_on_bugs, shop_of
+    from kiosk.app.wiring import open_base, open_kiosk
+    from kiosk.ui.window import application, run_window
+
+    with open_base(data_dir, config) as base:
+        order = None
+        if amount is not None:
+            if base.config.mode == "production":
+                raise OperatorError("--amount is for demo, test and training", do="Let the till open orders.")
+            try:
+                money = Money.parse(amount, base.config.store.currency)
+                order = Order(f"K-{secrets.token_hex(6)}", money, base.config.store.payee)
+            except (MoneyError, ValueError) as error:
+                raise OperatorError(str(error), where="--amount") from None
+        crash_on_bugs()
+        app = application()
+        with open_kiosk(base, camera=camera) as kiosk:
+            if kiosk.policy_problem:
+                complain(f"the acquirer gave no policy now ({kiosk.policy_problem}); the stored one is used")
+            from kiosk.ui.bridge import Bridge
+
+            front = Front(kiosk)
+            bridge = Bridge(
+                shop_of(base.config, kiosk.kernel.setting.policy),
+                front.pressed,
+                dark=base.config.screen.theme == "dark",
+            )
+            front.start(bridge)
+            if order is not None:
+                kiosk.kernel.post(Offer(order))
+            try:
+                run_window(app, bridge, fullscreen=not windowed, orientation=base.config.screen.orientation)
+            finally:
+                front.stop()
