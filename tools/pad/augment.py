@@ -21,7 +21,7 @@ NEAR, FAR = 1.4, 2.7
 """Sides of the two crops, in face widths."""
 SIDE = 96
 """Sides of the two crops, in pixels."""
-CAMERA = 0.55
+CAMERA = 0.5
 """How far the camera strays, of `recapture.camera`'s 1. At 1, blur and flat colours are no cue any more."""
 
 
@@ -37,7 +37,7 @@ def varied(rgb: Rgb, box: Box, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
         rgb, box = _reframed(rgb, box, rng)
     if rng.random() < 0.5:
         rgb, box = _from_afar(rgb, box, rng)
-    if rng.random() < 0.85:
+    if rng.random() < 0.75:
         rgb = camera(rgb, rng, strength=CAMERA)
     if rng.random() < 0.5:
         rgb = np.ascontiguousarray(rgb[:, ::-1])

@@ -24,7 +24,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 from augment import FAR, NEAR, SIDE, plain
 from checkout import ROOT
-from data import LIVE, Cache, Row
+from data import LIVE, Cache, Row, is_known
 from metrics import Scores
 from network import Exported
 from train import REPORT_ONLY, load, split
@@ -96,7 +96,7 @@ def _probability(logit: float) -> float:
     return float(np.clip(round(1 / (1 + np.exp(-logit)), 4), 0.0001, 0.9999))
 
 
-def entry(model: bytes, limits: Thresholds, recipe: dict[str, Any]) -> dict[str, Any]:
+def entry(model: bytes, limits: Thresholds, recipe: dict[str, Any], trained: list[str]) -> dict[str, Any]:
     """The manifest's entry, in the format of kiosk.vision.models."""
     hold_out, seed = recipe["hold_out"], recipe["seed"]
     set_by = f"tools/pad/export.py, people of fold {hold_out}"
@@ -117,6 +117,7 @@ def entry(model: bytes, limits: Thresholds, recipe: dict[str, Any]) -> dict[str,
             "(kiosk.sandbox.recapture); answers of Silent-Face-Anti-Spoofing's MiniFASNet pair (Apache-2.0) "
             "as a second target"
         ),
+        "trained_subjects": trained,
         "input": [
             {
                 "name": name,
@@ -161,7 +162,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     cache = Cache.open(given.cache)
     recipe = torch.load(given.checkpoint, weights_only=True)["recipe"]
-    rows = [row for row in split(cache, recipe["hold_out"])[1] if row.dataset not in REPORT_ONLY]
+    used, kept = split(cache, recipe["hold_out"])
+    rows = [row for row in kept if row.dataset not in REPORT_ONLY]
+    trained = sorted({row.subject for row in used if is_known(row)})
     original = convert(given.checkpoint)
     model = quantise(original)
     values, milliseconds = logits(model, cache, rows)
@@ -181,7 +184,7 @@ def main() -> None:
         if not passed:
             raise SystemExit(f"not written: {problem}")
     if not given.dry_run:
-        install(given.models, model, entry(model, limits, recipe))
+        install(given.models, model, entry(model, limits, recipe, trained))
 
 
 if __name__ == "__main__":
