@@ -17,4 +17,7 @@ GENESIS: Final = "0" * 64
 
 def link(previous: str, entry: bytes) -> str:
     """The hash (64 hex digits) of `entry` in a chain whose last hash is `previous`."""
-    return hashlib.sha256(bytes.fromhex(previous) + len(entry).to_bytes(8, "big") + entry).hexdigest()
+    before = bytes.fromhex(previous)
+    if len(before) != hashlib.sha256().digest_size:
+        raise ValueError(f"a link follows a SHA-256 hash, not {len(before)} bytes")
+    return hashlib.sha256(before + len(entry).to_bytes(8, "big") + entry).hexdigest()

@@ -12,8 +12,10 @@ Example: threshold .50, margin .05; scores .71 (a), .40 (b) -> Accept a; .71, .6
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import assert_never
 
 from kiosk.domain.limits import Allowed, NeedPin, OverLimit, Verdict
 
@@ -87,6 +89,13 @@ class Thresholds:
     margin: float
     max_gallery: int
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not math.isfinite(value := getattr(self, field.name)):
+                raise ValueError(f"threshold {field.name} is {value}: a finite number")
+        if self.margin < 0 or self.match_with_digits > self.match:
+            raise ValueError("margin is 0 or more, and digits may only lower the match threshold")
+
 
 @dataclass(frozen=True, slots=True)
 class Accept:
@@ -153,13 +162,17 @@ def within_limits(person: Accept, verdict: Verdict) -> Decision:
             return AskSecondFactor(Factor.PIN)
         case Allowed():
             return person
+        case _:
+            assert_never(verdict)
 
 
 def _person(
     candidates: tuple[Candidate, ...], gallery_size: int, thresholds: Thresholds, digits_given: bool
 ) -> Decision:
+    if not all(math.isfinite(candidate.score) for candidate in candidates):
+        return Refuse(Reason.NOT_RECOGNISED)  # a NaN has no rank: what it would be sorted between is chance
     ranked = sorted(candidates, key=lambda candidate: candidate.score, reverse=True)
-    if not ranked or not ranked[0].score >= thresholds.match_with_digits:  # "not >=": a NaN is refused
+    if not ranked or ranked[0].score < thresholds.match_with_digits:
         return Refuse(Reason.NOT_RECOGNISED)
     best = ranked[0]
     margin = best.score - (ranked[1].score if len(ranked) > 1 else -1.0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from kiosk.domain.money import Money
+from kiosk.domain.money import MAX_MINOR, Money
 
 __all__ = [
     "Allowed",
@@ -51,8 +51,8 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and (type(value) is not int or value < 0):
-                raise ValueError(f"limit {field.name} is {value!r}: a whole number of minor units, 0 or more")
+            if value is not None and (type(value) is not int or not 0 <= value <= MAX_MINOR):
+                raise ValueError(f"limit {field.name} is {value!r}: whole minor units in 0..{MAX_MINOR}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ Invariants (tests/domain/test_payment.py drives them with random events):
 - `StartCamera` comes out of `PayWithFace` (a press) and out of nothing else.
 - `Authorise` comes out of `Confirm` (a press) in `Identified` and out of nothing else, once for each `ref`.
 - Once `Authorise` came out, the state leaves the open three (Sent, Unknown, Reversing) only by a verified
-  answer about that `ref`: never by a time-out, a cancel or a new order.
+  answer about that `ref` (or, from Sent, by `CouldNotSend`): never by a time-out, a cancel or a new order.
+- `Rematch` comes out at most `MAX_DIGITS_TRIES` times for one look, however fast digits are typed.
 - Every state but `Idle` has `until`; when it passes, `Tick` moves the state.
 - `StopCamera` and `ForgetFace` come out on every way from a look back to `Idle`.
 
@@ -549,7 +550,7 @@ def _looked(
 
 def _second_factor(state: SecondFactor, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
     match event:
-        case DigitsTyped(digits) if len(digits) == 4 and digits.isascii() and digits.isdigit():
+        case DigitsTyped(digits) if state.tries < MAX_DIGITS_TRIES and _four_digits(digits):
             tried = replace(state, tries=state.tries + 1, until=now + FACTOR_MS)
             return tried, (Rematch(digits),)
         case Looked(Refuse(Reason.NOT_RECOGNISED)) if 0 < state.tries < MAX_DIGITS_TRIES:
@@ -564,6 +565,10 @@ def _second_factor(state: SecondFactor, event: Event, now: int) -> tuple[State, 
         case Tick() if now >= state.until:
             return Idle(), END_OF_LOOK
     return state, NOTHING
+
+
+def _four_digits(text: str) -> bool:
+    return len(text) == 4 and text.isascii() and text.isdigit()
 
 
 def _identified(state: Identified, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:

@@ -6,7 +6,8 @@ says so on its first and last line.
 
 from __future__ import annotations
 
-import textwrap
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,7 +95,7 @@ def render(receipt: Receipt) -> str:
     ]
     lines = [
         _centred(banner),
-        *(_centred(line) for line in textwrap.wrap(_clean(receipt.payee), COLUMNS)),
+        *(_centred(line) for line in _wrapped(_clean(receipt.payee))),
         "-" * COLUMNS,
         _centred(_TITLES[receipt.result]),
         _pair("TOTAL", str(receipt.amount)),
@@ -112,9 +113,22 @@ def _clean(text: str) -> str:
 
 def _width(text: str) -> int:
     """Columns on a printer's line: East Asian wide characters take two."""
-    import unicodedata
-
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of at most 42 columns, broken at spaces where there are any."""
+    lines, line = [], ""
+    for word in re.findall(r"\S+\s*", text):
+        if line and _width(line) + _width(word.rstrip()) > COLUMNS:
+            lines.append(line.rstrip())
+            line = ""
+        for character in word:
+            if _width(line) + _width(character) > COLUMNS:
+                lines.append(line.rstrip())
+                line = ""
+            line += character
+    return [*lines, line.rstrip()]
 
 
 def _centred(text: str) -> str:
@@ -125,4 +139,4 @@ def _pair(label: str, value: str) -> str:
     space = COLUMNS - _width(label) - _width(value)
     if space >= 1:
         return label + " " * space + value
-    return f"{label}\n{' ' * max(0, COLUMNS - _width(value))}{value}"
+    return "\n".join([label, *(" " * (COLUMNS - _width(line)) + line for line in _wrapped(value))])
