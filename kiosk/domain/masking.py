@@ -9,7 +9,7 @@ __all__ = ["mask_account", "mask_name"]
 
 def mask_name(name: str) -> str:
     """`"王小明"` -> `"*小明"`; `"Ada Lovelace"` -> `"A** L***"`; the length of a name is not told."""
-    words = [word for word in "".join(c for c in name if c.isprintable()).split() if word]
+    words = "".join(c if c.isprintable() else " " for c in name).split()
     if not words:
         return "*"
     if len(words) == 1 and unicodedata.name(words[0][0], "").startswith(
