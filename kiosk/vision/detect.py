@@ -6,7 +6,6 @@ Decoding follows the network's published layout (Bazarevsky et al. 2019, arXiv:1
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,6 +22,12 @@ MIN_SCORE = 0.5
 """The score from which a box is a face: the detector's published working point."""
 SAME_FACE_IOU = 0.3
 """Boxes that overlap more than this are one face, averaged by score: the detector's published value."""
+
+ALONE = 0.25
+"""A face this wide, in parts of the frame's longer side, can't hide another of like size: one of .6 of its
+width (`pipeline.COMPARABLE`) still has 19 px in the network's input, which finds faces from 16 px on."""
+MIN_SIDE_PX = 400
+"""Smaller squares show faces that are too small to compare (`quality.LIMITS.face_px`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +84,36 @@ class Detector:
     def detect(self, rgb: NDArray[np.uint8]) -> list[DetectedFace]:
         """Every face in `rgb` (uint8[h, w, 3]), largest first; an empty list when there is none.
 
-        The whole frame is one run of the network. Only when it holds no face are wider and closer windows
-        tried: a face that fills the frame, or one far away in a wide frame, has the wrong size for the first.
+        The whole frame is one run of the network. When it shows no face, it is looked at from further away (a
+        face that fills the frame). When that shows none, or one so small that another of like size could have
+        been missed, squares as high as the frame are looked at too, and at last smaller ones.
         """
         height, width = rgb.shape[:2]
-        for windows in _passes(width, height):
-            found = [row for window in windows for row in self._look(rgb, window)]
-            if found:
-                return _merge(np.array(found, np.float32))
-        return []
+        longest, shortest = max(width, height), min(width, height)
+        rows = self._look(rgb, _around(width, height, longest))
+        if not len(rows):
+            rows = self._look(rgb, _around(width, height, 2 * longest))
+        if not len(rows) or _widest(rows) < ALONE * longest:
+            rows = np.concatenate([rows, self._scan(rgb, shortest)])
+        if not len(rows):
+            rows = self._scan(rgb, longest // 3)
+        return _merge(rows)
+
+    def _scan(self, rgb: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+        """What squares of `side` show that cover the frame with half a side's overlap, cut faces left out."""
+        height, width = rgb.shape[:2]
+        parts = [np.empty((0, 17), np.float32)]
+        if MIN_SIDE_PX <= side < max(width, height):
+            for y in np.linspace(0, max(height - side, 0), _steps(height, side)):
+                for x in np.linspace(0, max(width - side, 0), _steps(width, side)):
+                    rows = self._look(rgb, _Window(float(x), float(y), side))
+                    low = np.array([x if x > 0 else -np.inf, y if y > 0 else -np.inf])
+                    high = np.array(
+                        [x + side if x + side < width else np.inf, y + side if y + side < height else np.inf]
+                    )
+                    whole = np.all(rows[:, :2] >= low, axis=1) & np.all(rows[:, 2:4] <= high, axis=1)
+                    parts.append(rows[whole])
+        return np.concatenate(parts)
 
     def _look(self, rgb: NDArray[np.uint8], window: _Window) -> NDArray[np.float32]:
         """float32[n, 17]: box, six points (frame pixels) and score of every anchor above the threshold."""
@@ -104,18 +130,13 @@ class Detector:
         return np.concatenate([rows, score[keep, None]], axis=1).astype(np.float32)
 
 
-def _passes(width: int, height: int) -> Iterator[list[_Window]]:
-    """The windows to look through, cheapest first; a pass is only made when the ones before found nothing."""
-    longest, shortest = max(width, height), min(width, height)
-    yield [_Window((width - longest) / 2, (height - longest) / 2, longest)]
-    yield [_Window(width / 2 - longest, height / 2 - longest, 2 * longest)]
-    for side in sorted({shortest, longest // 2}, reverse=True):
-        if INPUT_PX <= side < longest:
-            yield [
-                _Window(x, y, side)
-                for y in np.linspace(0, max(height - side, 0), _steps(height, side))
-                for x in np.linspace(0, max(width - side, 0), _steps(width, side))
-            ]
+def _around(width: int, height: int, side: float) -> _Window:
+    """The square of `side` around the frame's middle."""
+    return _Window((width - side) / 2, (height - side) / 2, side)
+
+
+def _widest(rows: NDArray[np.float32]) -> float:
+    return float((rows[:, 2] - rows[:, 0]).max())
 
 
 def _steps(length: int, side: int) -> int:

@@ -34,7 +34,7 @@ class Observation:
     height: int
     faces: tuple[DetectedFace, ...]
     hint: Hint | None
-    landmarks: Landmarks | None = None
+    landmarks: Landmarks | None = field(default=None, repr=False)
     pose: Pose | None = None
     quality: Quality | None = None
     embedding: NDArray[np.float32] | None = field(default=None, repr=False)

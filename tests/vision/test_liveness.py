@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kiosk.vision.detect import Box
+from kiosk.vision.liveness import Liveness, crop
+from kiosk.vision.models import ModelCard, Role, Source, Tensor
+
+
+class Recorder:
+    """Stands in for the network: keeps what it was given and answers `logit`."""
+
+    def __init__(self, logit: float) -> None:
+        self.logit, self.seen = logit, ()
+
+    def run(self, *inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        self.seen = inputs
+        return (np.array([[self.logit]], np.float32),)
+
+
+CARD = ModelCard(
+    id="test",
+    role=Role.LIVENESS,
+    file="none.tflite",
+    sha256="",
+    bytes=0,
+    source=Source("here", "here"),
+    build="",
+    licence="",
+    commercial="no",
+    trained_on="",
+    input=(Tensor("near", (1, 96, 96, 3), "RGB", 1.4), Tensor("far", (1, 64, 64, 3), "RGB", 2.7)),
+    output=(Tensor("logit", (1, 1), ""),),
+    thresholds={},
+)
+
+
+def marked(width: int, height: int, x: int, y: int) -> np.ndarray:
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[y - 5 : y + 5, x - 5 : x + 5] = 255
+    return frame
+
+
+@pytest.mark.parametrize("scale", [1.4, 2.7])
+def test_a_crop_is_centred_on_the_box_and_as_wide_as_asked(scale):
+    frame = marked(640, 480, 300, 220)
+    view = crop(frame, Box(250, 170, 350, 270), scale, 96)
+    assert view.shape == (96, 96, 3)
+    ys, xs = np.nonzero(view[..., 0] > 127)
+    assert (xs.mean(), ys.mean()) == pytest.approx((47.5, 47.5), abs=1)
+    assert np.ptp(xs) + 1 == pytest.approx(10 * 96 / (100 * scale), abs=2)
+
+
+def test_what_lies_beyond_the_edge_is_mirrored():
+    ramp = np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 200, axis=0).repeat(3, axis=2)
+    view = crop(ramp, Box(-20, 50, 20, 90), 2.0, 80)  # from x = -40 to 40, one pixel a pixel
+    assert view[40, 40, 0] == 0
+    assert view[40, 30, 0] == view[40, 50, 0] == 10
+
+
+def test_a_small_face_is_enlarged_and_a_large_one_averaged():
+    fine = np.zeros((800, 800, 3), np.uint8)
+    fine[::2] = 255
+    assert np.abs(crop(fine, Box(200, 200, 600, 600), 1.4, 96)[5:-5].astype(int) - 127).max() < 40
+    assert crop(fine, Box(400, 400, 410, 410), 1.4, 96).shape == (96, 96, 3)
+
+
+def test_a_box_outside_the_frame_is_a_bug():
+    with pytest.raises(ValueError, match="outside"):
+        crop(np.zeros((100, 100, 3), np.uint8), Box(500, 10, 520, 30), 1.4, 96)
+
+
+def test_the_network_gets_the_crops_that_the_manifest_asks_for():
+    model, frame = Recorder(2.5), np.full((200, 200, 3), 255, np.uint8)
+    assert Liveness(model, CARD).logit(frame, Box(80, 80, 120, 120)) == 2.5
+    assert [view.shape for view in model.seen] == [(1, 96, 96, 3), (1, 64, 64, 3)]
+    assert all(view.dtype == np.float32 and view.max() == 1.0 for view in model.seen)
+
+
+@pytest.mark.parametrize(("logit", "kept"), [(1e9, 30.0), (-1e9, -30.0)])
+def test_a_wild_logit_is_bounded(logit, kept):
+    frame = np.zeros((200, 200, 3), np.uint8)
+    assert Liveness(Recorder(logit), CARD).logit(frame, Box(80, 80, 120, 120)) == kept
