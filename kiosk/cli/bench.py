@@ -58,6 +58,13 @@ def vision(options: Options) -> dict[str, Any]:
     return figures
 
 
+def search(options: Options) -> dict[str, Any]:
+    """One search among so many people: recall against the exact product, time, memory."""
+    from kiosk.gallery.bench import search_section
+
+    return search_section(options.sizes, options.engine, 5 * options.runs)
+
+
 def _sample_picture() -> Path:
     """A shipped portrait: the first of the demo's."""
     from kiosk.vision.models import assets_dir
@@ -71,7 +78,7 @@ def _sample_picture() -> Path:
     return pictures[0]
 
 
-SECTIONS: dict[str, Callable[[Options], dict[str, Any]]] = {"vision": vision}
+SECTIONS: dict[str, Callable[[Options], dict[str, Any]]] = {"vision": vision, "search": search}
 """Name to section, in the order in which they run."""
 
 
