@@ -26,7 +26,7 @@ def card(role: Role, thresholds: dict[str, float], subjects: tuple[str, ...] = (
 
 
 class ColourVision:
-    def __init__(self, subjects: tuple[str, ...] = ()) -> None:
+    def __init__(self, subjects: tuple[str, ...] = (), *, liveness: bool = True) -> None:
         self.manifest = Manifest(
             1,
             (
