@@ -114,8 +114,6 @@ class GalleryStore:
 
         OperatorError when neither file can be believed: the kiosk must not start with people missing.
         """
-        for path in (self._path, self._copy):
-            _unlink(_new(path))
         if not self._path.exists() and not self._copy.exists():
             return Loaded(Gallery(engine=engine))
         try:
@@ -133,7 +131,7 @@ class GalleryStore:
             return self._loaded(gallery, f"{damaged}. The copy of it is used ({gallery.size} people)")
 
     def save(self, gallery: Gallery) -> None:
-        """Write both copies. OperatorError when the disk refuses; then at least one older file is whole.
+        """Write both copies, one process at a time. OperatorError when the disk refuses; an old file is left.
 
         The new file is on the disk before the old copy goes, and the old copy goes before the new file takes
         its name: so no crash leaves a forgotten person in a copy beside a file that lacks them.
