@@ -1,0 +1,430 @@
+"""The words of the protocol: what a kiosk asks, what an acquirer answers, and nothing else.
+
+Bytes that come from outside are parsed here or refused here (`ProtocolError`); bytes that go out are frozen
+in an `Exchange` once, so that the journal keeps and a retry sends exactly the same. `docs/protocol.md` maps
+every field to ISO 20022 caaa and ISO 8583.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kiosk.domain.errors import OperatorError, ProtocolError
+from kiosk.domain.limits import Limits, Policy
+from kiosk.domain.money import CURRENCIES, MAX_MINOR, Money
+from kiosk.domain.payment import Answer, Authorise, Order, Result
+from kiosk.domain.ports import Clock, Mode
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "VERSION",
+    "Amount",
+    "AnswerMessage",
+    "CeilingTerms",
+    "EvidenceMessage",
+    "Exchange",
+    "LimitsLeft",
+    "Operation",
+    "PayerMessage",
+    "PaymentRequest",
+    "PolicyTerms",
+    "Problem",
+    "ReversalRequest",
+    "Terminal",
+    "encode",
+    "new_ref",
+    "parse",
+    "parse_answer",
+    "payment_request",
+    "policy_request",
+    "reversal_request",
+    "status_request",
+]
+
+VERSION: Final = 1
+MAX_BODY_BYTES: Final = 64 * 1024
+"""No message of this protocol comes near it; more is hostile."""
+
+Operation = Literal["payment", "status", "reversal", "policy"]
+
+# `\Z`, not `$`: the latter also matches before a trailing newline.
+Ref = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+"""UUIDv7, lower case (RFC 9562): one attempt to pay."""
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")]
+"""Names that merchant and acquirer agreed on: merchant, store, terminal, bands, models, keys."""
+Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}\Z")]
+"""Names that others made up: a till's order, a payer's token, a consent. One line."""
+Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,128}\Z")]
+Code = Annotated[str, Meta(pattern=r"^[a-z0-9_]{0,32}\Z")]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+Minor = Annotated[int, Meta(ge=0, le=MAX_MINOR)]
+UtcTime = Annotated[datetime, Meta(tz=True)]
+"""RFC 3339 with an offset; this side writes UTC (`Z`)."""
+
+
+class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything on the wire: a field that the contract does not name is refused."""
+
+
+class Amount(Message, frozen=True, kw_only=True):
+    """An amount: `minor` units of an ISO 4217 `currency` (ISO 8583 DE 4 and DE 49)."""
+
+    minor: Minor
+    currency: str
+
+    def __post_init__(self) -> None:
+        if self.currency not in CURRENCIES:
+            raise ValueError(f"unknown currency {self.currency!r}")
+
+    def money(self) -> Money:
+        return Money(self.minor, self.currency)
+
+
+class PayerMessage(Message, frozen=True, kw_only=True):
+    """Who pays: an opaque token, never a name, number, image or vector."""
+
+    token: Label
+
+
+class EvidenceMessage(Message, frozen=True, kw_only=True):
+    """What supports the payment: bands, never raw scores."""
+
+    methods: Annotated[tuple[Literal["face", "digits", "pin"], ...], Meta(min_length=1, max_length=3)]
+    confirmed_at: UtcTime
+    attempts: Annotated[int, Meta(ge=1, le=99)]
+    score_band: Name
+    margin_band: Name
+    liveness_band: Name
+    model_ids: Annotated[tuple[Name, ...], Meta(max_length=16)]
+    gallery_version: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class PaymentRequest(Message, frozen=True, kw_only=True):
+    """`POST /v1/payments`: authorise."""
+
+    version: Literal[1]
+    operation: Literal["payment"]
+    mode: Mode
+    ref: Ref
+    order_ref: Label
+    merchant_id: Name
+    store_id: Name
+    terminal_id: Name
+    sequence: Count
+    batch: Count
+    amount: Amount
+    created: UtcTime
+    payer: PayerMessage
+    consent_ref: Label
+    evidence: EvidenceMessage
+    policy_version: Count
+    previous: Hash
+
+    def __post_init__(self) -> None:
+        if self.amount.minor == 0:
+            raise ValueError("a payment is more than zero")
+
+
+class ReversalRequest(Message, frozen=True, kw_only=True):
+    """`POST /v1/payments/{ref}/reversals`: undo an attempt whose outcome is not known."""
+
+    version: Literal[1]
+    operation: Literal["reversal"]
+    mode: Mode
+    ref: Ref
+    order_ref: Label
+    merchant_id: Name
+    store_id: Name
+    terminal_id: Name
+    sequence: Count
+    batch: Count
+    amount: Amount
+    created: UtcTime
+    reason: Literal["no_answer"]
+    previous: Hash
+
+
+class LimitsLeft(Message, frozen=True, kw_only=True):
+    """What is left of the acquirer's caps for this payer after this attempt; None: no such cap."""
+
+    currency: str
+    person_day: Minor | None = None
+    kiosk_day: Minor | None = None
+
+
+class AnswerMessage(Message, frozen=True, kw_only=True):
+    """What became of an attempt. An approval names its approval code and retrieval reference."""
+
+    version: Literal[1]
+    operation: Literal["payment", "status", "reversal"]
+    ref: Ref
+    result: Result
+    code: Code = ""
+    approval: Annotated[str, Meta(pattern=r"^[A-Z0-9]{0,6}\Z")] = ""
+    rrn: Annotated[str, Meta(pattern=r"^[A-Z0-9]{0,12}\Z")] = ""
+    masked_payer: Text = ""
+    limits_left: LimitsLeft | None = None
+    action: Literal["none", "refresh_policy"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.result is Result.APPROVED and not (self.approval and self.rrn):
+            raise ValueError("an approval without approval code or retrieval reference")
+
+    def answer(self) -> Answer:
+        """The part that the payment machine and the receipt need."""
+        return Answer(self.result, self.code, self.approval, self.rrn, self.masked_payer)
+
+
+class Problem(Message, frozen=True, kw_only=True):
+    """A refusal to treat a call at all; it says nothing about what became of an attempt."""
+
+    error: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}\Z")]
+    detail: Text = ""
+
+
+class CeilingTerms(Message, frozen=True, kw_only=True):
+    """The acquirer's caps, minor units of the policy's currency; None: no cap of that kind."""
+
+    per_payment: Minor
+    per_person_day: Minor | None = None
+    per_kiosk_day: Minor | None = None
+    pin_above: Minor | None = None
+    per_person_hour_count: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    """Payments of one person in an hour; the acquirer keeps count."""
+
+
+class PolicyTerms(Message, frozen=True, kw_only=True):
+    """The payload of the policy's JWS: what the acquirer signs and the merchant cannot raise."""
+
+    version: Count
+    expires: UtcTime
+    currency: str
+    provider: Label
+    licence: Label
+    face_allowed: bool
+    ceiling: CeilingTerms
+
+    def __post_init__(self) -> None:
+        if self.currency not in CURRENCIES:
+            raise ValueError(f"unknown currency {self.currency!r}")
+
+    def policy(self) -> Policy:
+        """The same for the domain."""
+        ceiling = Limits(
+            per_payment=self.ceiling.per_payment,
+            per_person_day=self.ceiling.per_person_day,
+            per_kiosk_day=self.ceiling.per_kiosk_day,
+            pin_above=self.ceiling.pin_above,
+        )
+        return Policy(
+            version=self.version,
+            expires_s=int(self.expires.timestamp()),
+            currency=self.currency,
+            provider=self.provider,
+            licence=self.licence,
+            face_allowed=self.face_allowed,
+            ceiling=ceiling,
+        )
+
+
+# --- this kiosk's side ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Who this kiosk is to the acquirer, and who is paid (`payee`: what the shopper reads).
+
+    Raises:
+        OperatorError: a name that the protocol does not carry.
+    """
+
+    merchant_id: str
+    store_id: str
+    terminal_id: str
+    mode: Mode
+    payee: str
+
+    def __post_init__(self) -> None:
+        for key in ("merchant_id", "store_id", "terminal_id"):
+            try:
+                msgspec.convert(getattr(self, key), Name)
+            except msgspec.ValidationError:
+                raise OperatorError(
+                    f"{key} is {getattr(self, key)!r}",
+                    do="Use 1 to 64 letters, digits or . _ : - as the acquirer gave it.",
+                ) from None
+        if self.mode not in get_args(Mode):
+            raise OperatorError(f"mode is {self.mode!r}", do=f"Use one of {', '.join(get_args(Mode))}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One call, frozen: the same bytes and the same key however often it is sent.
+
+    `path` is relative to the acquirer's base URL; `sequence` is 0 for a call without a body.
+    """
+
+    ref: str
+    operation: Operation
+    method: Literal["GET", "POST"]
+    path: str
+    body: bytes | None = None
+    idempotency_key: str | None = None
+    sequence: int = 0
+
+
+def payment_request(
+    terminal: Terminal,
+    effect: Authorise,
+    *,
+    sequence: int,
+    batch: int,
+    created_utc: float,
+    confirmed_at: float,
+    policy_version: int,
+    previous: str,
+) -> Exchange:
+    """Freeze the authorisation of `effect`. Times are seconds since 1970, UTC.
+
+    `previous` is the hash of the journal's last entry (64 hex digits).
+
+    Raises:
+        OperatorError: the order or payer has a name that the protocol does not carry.
+    """
+    request = PaymentRequest(
+        version=VERSION,
+        operation="payment",
+        mode=terminal.mode,
+        ref=effect.ref,
+        order_ref=effect.order.order_ref,
+        merchant_id=terminal.merchant_id,
+        store_id=terminal.store_id,
+        terminal_id=terminal.terminal_id,
+        sequence=sequence,
+        batch=batch,
+        amount=Amount(minor=effect.order.amount.minor, currency=effect.order.amount.currency),
+        created=_utc(created_utc),
+        payer=PayerMessage(token=effect.payer.token),
+        consent_ref=effect.payer.consent_ref,
+        evidence=EvidenceMessage(
+            methods=effect.evidence.methods,  # type: ignore[arg-type]  # checked by `_freeze`
+            confirmed_at=_utc(confirmed_at),
+            attempts=effect.evidence.attempts,
+            score_band=effect.evidence.score_band,
+            margin_band=effect.evidence.margin_band,
+            liveness_band=effect.evidence.liveness_band,
+            model_ids=effect.evidence.model_ids,
+            gallery_version=effect.evidence.gallery_version,
+        ),
+        policy_version=policy_version,
+        previous=previous,
+    )
+    return _freeze(request, "/v1/payments")
+
+
+def reversal_request(
+    terminal: Terminal,
+    order: Order,
+    ref: str,
+    *,
+    sequence: int,
+    batch: int,
+    created_utc: float,
+    previous: str,
+) -> Exchange:
+    """Freeze the reversal of the attempt `ref`; see `payment_request` for units and errors."""
+    request = ReversalRequest(
+        version=VERSION,
+        operation="reversal",
+        mode=terminal.mode,
+        ref=ref,
+        order_ref=order.order_ref,
+        merchant_id=terminal.merchant_id,
+        store_id=terminal.store_id,
+        terminal_id=terminal.terminal_id,
+        sequence=sequence,
+        batch=batch,
+        amount=Amount(minor=order.amount.minor, currency=order.amount.currency),
+        created=_utc(created_utc),
+        reason="no_answer",
+        previous=previous,
+    )
+    return _freeze(request, f"/v1/payments/{ref}/reversals")
+
+
+def status_request(ref: str) -> Exchange:
+    """Ask what became of `ref`."""
+    return Exchange(ref, "status", "GET", f"/v1/payments/{ref}")
+
+
+def policy_request() -> Exchange:
+    """Ask for the policy in force."""
+    return Exchange("", "policy", "GET", "/v1/policy")
+
+
+def new_ref(clock: Clock) -> str:
+    """A fresh UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 74 bits of chance."""
+    millis = int(clock.utc_s() * 1000) & (1 << 48) - 1
+    chance = secrets.randbits(74)
+    value = millis << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(round(seconds, 3), UTC)
+
+
+def _freeze(request: PaymentRequest | ReversalRequest, path: str) -> Exchange:
+    body = encode(request)
+    try:  # what we send, we could also read: msgspec checks on the way in only
+        msgspec.json.decode(body, type=type(request))
+    except msgspec.ValidationError as error:
+        raise OperatorError(f"this {request.operation} can't be written down: {error}") from None
+    key = f"{request.ref}:{request.operation}:1"
+    return Exchange(request.ref, request.operation, "POST", path, body, key, request.sequence)
+
+
+# --- bytes ----------------------------------------------------------------------------------------------
+
+M = TypeVar("M", bound=Message)
+
+
+def encode(message: Message) -> bytes:
+    """JSON, UTF-8, fields in the order of their definition."""
+    return msgspec.json.encode(message)
+
+
+def parse(body: bytes, kind: type[M]) -> M:
+    """Read `body` as a `kind`: every field present, known, of its type and in its range.
+
+    Raises:
+        ProtocolError: anything else.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise ProtocolError(f"a message of {len(body)} bytes")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ProtocolError(f"not a {kind.__name__}: {error}") from None
+
+
+def parse_answer(body: bytes, *, ref: str, operation: str) -> AnswerMessage:
+    """Read an answer about the attempt `ref` to the `operation` that was asked.
+
+    Raises:
+        ProtocolError: not an answer, or one about something else.
+    """
+    message = parse(body, AnswerMessage)
+    if message.ref != ref or message.operation != operation:
+        raise ProtocolError(
+            f"asked about {operation} of {ref}, answered about {message.operation} of {message.ref}"
+        )
+    return message
