@@ -6,8 +6,10 @@ not from a path: what was hash-checked is what runs. Not thread-safe: one worker
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,23 @@ def _interpreter_module() -> Any:
     )
 
 
+@contextlib.contextmanager
+def _no_remarks() -> Iterator[None]:
+    """The runtime greets on stderr ("Created TensorFlow Lite XNNPACK delegate"), past every logging switch.
+
+    The descriptor is the whole process's, so this is for the moment in which a network is loaded, no more.
+    What goes wrong comes as an exception and is not lost.
+    """
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def runtime_name() -> str:
     """The package whose interpreter is used, for health reports."""
     return str(_interpreter_module().__name__).partition(".")[0]
@@ -57,8 +76,9 @@ class Model:
     ) -> None:
         self.name = name
         try:
-            self._interpreter = _interpreter_module().Interpreter(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _no_remarks():
+                self._interpreter = _interpreter_module().Interpreter(model_content=data, num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise OperatorError(
                 "is not a network that this interpreter can run",

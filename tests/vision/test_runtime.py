@@ -51,3 +51,8 @@ def test_without_an_interpreter_the_operator_reads_what_to_install(monkeypatch):
     monkeypatch.setattr(runtime.importlib, "import_module", absent)
     with pytest.raises(OperatorError, match="Install ai-edge-litert"):
         runtime.runtime_name()
+
+
+def test_loading_a_network_says_nothing(detector_bytes, capfd):
+    detector_model(detector_bytes)
+    assert capfd.readouterr() == ("", "")
