@@ -19,7 +19,7 @@ __all__ = ["EXACT_UP_TO", "Engine", "Gallery", "new_matcher"]
 
 EXACT_UP_TO = 40_000
 """References up to which the exact product is searched. `kiosk bench --only search --sizes 10000,50000` with
-`--engine exact` and with `hnsw`, median on 2 busy cores of x86-64: 4.4 and 0.8 ms at 10,000; 7.9 and 2.2 ms at
+`--engine exact` and with `hnsw`, median on 2 busy x86-64 cores: 4.4 and 0.8 ms at 10,000; 7.9 and 2.2 ms at
 50,000. But the graph takes 2 s and 28 s to build at the start, and the product 0.1 and 0.5 s."""
 
 
