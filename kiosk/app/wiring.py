@@ -144,6 +144,12 @@ class Base:
                 except ProtocolError as error:
                     return f"its policy is refused: {error}"
                 return ""
+            case Lost(code="unknown_key"):
+                raise OperatorError(
+                    f"the acquirer does not know this kiosk's key {self.key.key_id}",
+                    where=self.trust.base_url,
+                    do="Let it register the key, or put back the right device.key; nothing was charged.",
+                )
             case Unsent(why) | Lost(why):
                 return why
         return "it does not give a policy"

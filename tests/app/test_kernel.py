@@ -1,0 +1,432 @@
+"""The kernel with a real journal and gallery: what it promises about money, cameras and faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from kiosk.acquirer.client import Lost, Reply, ReversalConfirmed, Unsent, Verified
+from kiosk.acquirer.journal import Journal
+from kiosk.acquirer.messages import Exchange, Terminal
+from kiosk.app.kernel import Kernel, LookDone, Setting
+from kiosk.app.people import EnrolledPeople
+from kiosk.domain.decision import LookOutcome, Reason, Thresholds
+from kiosk.domain.limits import Limits, Policy
+from kiosk.domain.money import Money
+from kiosk.domain.payment import (
+    Answer,
+    Approved,
+    Cancel,
+    Confirm,
+    DigitsTyped,
+    Done,
+    Identified,
+    Idle,
+    Looking,
+    Means,
+    NotSent,
+    Offer,
+    Offered,
+    Order,
+    OtherMeans,
+    PayAnotherWay,
+    PayWithFace,
+    Refused,
+    Result,
+    Reversed,
+    SecondFactor,
+    Sent,
+    Tick,
+    Unknown,
+)
+from kiosk.gallery.gallery import Gallery
+from kiosk.gallery.template import PayerRecord, Reference, Template
+
+NOON = 1_800_000_000.0
+APPROVED = Verified(Answer(Result.APPROVED, approval="A1B2C3", rrn="000000000001"))
+
+
+@dataclass
+class FakeClock:
+    ms: int = 0
+    utc: float = NOON
+
+    def monotonic_ms(self) -> int:
+        return self.ms
+
+    def utc_s(self) -> float:
+        return self.utc
+
+    def pass_ms(self, ms: int) -> None:
+        self.ms += ms
+        self.utc += ms / 1000
+
+
+@dataclass
+class ScriptedAcquirer:
+    """Keeps what was submitted; a test answers when it likes."""
+
+    sent: list[tuple[Exchange, Callable[[Reply], None]]] = field(default_factory=list)
+
+    def submit(self, exchange: Exchange, done: Callable[[Reply], None], *, behind: bool) -> None:
+        self.sent.append((exchange, done))
+
+    def operations(self) -> list[str]:
+        return [exchange.operation for exchange, _ in self.sent]
+
+
+@dataclass
+class ScriptedLooker:
+    on: bool = False
+    starts: int = 0
+    look: int = 0
+
+    def start(self, look: int, done: Callable[[LookDone], None]) -> None:
+        self.on, self.look = True, look
+        self.starts += 1
+
+    def stop(self) -> None:
+        self.on = False
+
+
+@dataclass
+class RecordingTill:
+    ends: list[Result] = field(default_factory=list)
+    handed: int = 0
+
+    def concluded(self, order: Order, ref: str, result: Result, answer: Answer) -> None:
+        self.ends.append(result)
+
+    def handed_back(self, order: Order) -> None:
+        self.handed += 1
+
+
+def unit(seed: int) -> np.ndarray:
+    vector = np.random.default_rng(seed).normal(size=192)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def record(token: str, seed: int, digits: str = "") -> PayerRecord:
+    reference = Reference(Template(unit(seed)), "net-1")
+    return PayerRecord(token, f"*{token}", "•••• 1234", digits, "consent-v1", int(NOON), (reference,))
+
+
+class Shop:
+    """One kiosk in a folder; `restart` is a new process on the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.policy = Policy(
+            1, int(NOON) + 86_400, "CNY", "Sandbox Pay", "LIC-1", True, Limits(per_payment=20_000)
+        )
+        self.merchant = Limits()
+        self.gallery = Gallery([record("ming", 1, "1111"), record("li", 2, "2222")])
+        self.thresholds = Thresholds(match=0.5, match_with_digits=0.4, margin=0.05, max_gallery=100)
+        self.open()
+
+    def open(self) -> None:
+        self.acquirer, self.looker, self.till = ScriptedAcquirer(), ScriptedLooker(), RecordingTill()
+        self.journal = Journal(self.folder / "journal.sqlite")
+        self.kernel = Kernel(
+            Setting(
+                Terminal("M-1", "S-1", "T-1", "test", "Shop"),
+                self.policy,
+                self.merchant,
+                self.thresholds,
+                ZoneInfo("Asia/Shanghai"),
+            ),
+            clock=self.clock,
+            journal=self.journal,
+            acquirer=self.acquirer,
+            looker=self.looker,
+            people=EnrolledPeople(self.gallery),
+            till=self.till,
+        )
+
+    def restart(self) -> None:
+        self.journal.close()
+        self.open()
+
+    # --- what people do ---
+
+    def offer(self, minor: int = 3850, order_ref: str = "O-1") -> None:
+        self.kernel.handle(Offer(Order(order_ref, Money(minor, "CNY"), "Shop")))
+
+    def look(self, probe: np.ndarray | None, outcome: LookOutcome = LookOutcome.LIVE) -> None:
+        self.kernel.handle(PayWithFace())
+        self.kernel.handle(LookDone(self.looker.look, outcome, probe, 0.9, ("net-1",)))
+
+    def pay(self, minor: int = 3850, order_ref: str = "O-1") -> None:
+        self.offer(minor, order_ref)
+        self.look(unit(1))
+        self.kernel.handle(Confirm())
+
+    def reply(self, reply: Reply, index: int = -1) -> None:
+        self.acquirer.sent[index][1](reply)
+        self.drain()
+
+    def drain(self) -> None:
+        while not self.kernel._queue.empty():
+            message = self.kernel._queue.get()
+            assert message is not None
+            self.kernel.handle(message)
+
+    def later(self, ms: int) -> None:
+        self.clock.pass_ms(ms)
+        self.kernel.handle(Tick())
+        self.drain()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path)
+    yield shop
+    shop.journal.close()
+
+
+def test_no_frame_is_taken_before_the_press(shop: Shop) -> None:
+    shop.offer()
+    assert isinstance(shop.kernel.state, Offered)
+    assert shop.looker.starts == 0
+    shop.kernel.handle(PayWithFace())
+    assert shop.looker.on
+
+
+def test_a_payment_from_offer_to_receipt(shop: Shop) -> None:
+    shop.pay()
+    assert isinstance(shop.kernel.state, Sent)
+    assert not shop.looker.on
+    shop.reply(APPROVED)
+    assert isinstance(shop.kernel.state, Approved)
+    assert shop.till.ends == [Result.APPROVED]
+    assert shop.kernel.last_receipt is not None
+    assert shop.kernel.last_receipt.masked_payer == "*ming"
+
+
+def test_the_attempt_is_in_the_journal_before_it_is_sent(shop: Shop) -> None:
+    held = []
+    submit = shop.acquirer.submit
+
+    def spy(exchange: Exchange, done: Callable[[Reply], None], *, behind: bool) -> None:
+        held.append([attempt.ref for attempt in shop.journal.open_attempts()])
+        submit(exchange, done, behind=behind)
+
+    shop.acquirer.submit = spy  # type: ignore[method-assign]
+    shop.pay()
+    assert held == [[shop.acquirer.sent[0][0].ref]]
+
+
+def test_the_face_is_overwritten_when_the_look_is_over(shop: Shop) -> None:
+    probe = unit(1)
+    shop.offer()
+    shop.look(probe)
+    assert isinstance(shop.kernel.state, Identified)
+    assert not probe.any()
+
+
+def test_a_look_that_was_cancelled_pays_nothing(shop: Shop) -> None:
+    shop.offer()
+    shop.kernel.handle(PayWithFace())
+    old = shop.looker.look
+    shop.kernel.handle(Cancel())
+    shop.offer(order_ref="O-2")
+    shop.kernel.handle(PayWithFace())
+    shop.kernel.handle(LookDone(old, LookOutcome.LIVE, unit(1), 0.9))
+    assert isinstance(shop.kernel.state, Looking)
+
+
+def test_a_stranger_and_an_attack_are_refused_and_nothing_is_sent(shop: Shop) -> None:
+    shop.offer()
+    shop.look(unit(99))
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.NOT_RECOGNISED
+    shop.look(None, LookOutcome.ATTACK)
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.ATTACK_SUSPECTED
+    assert shop.acquirer.sent == []
+
+
+def test_close_people_are_told_apart_by_digits(shop: Shop) -> None:
+    between = unit(1) + unit(2)
+    between /= np.linalg.norm(between)
+    shop.offer()
+    shop.look(between)
+    assert isinstance(shop.kernel.state, SecondFactor)
+    shop.kernel.handle(DigitsTyped("0000"))
+    assert isinstance(shop.kernel.state, SecondFactor)
+    shop.kernel.handle(DigitsTyped("2222"))
+    assert isinstance(shop.kernel.state, Identified)
+    assert shop.kernel.state.payer.token == "li"
+    assert shop.kernel.state.evidence.methods == ("face", "digits")
+
+
+def test_another_way_hands_the_order_back(shop: Shop) -> None:
+    shop.offer()
+    shop.kernel.handle(PayAnotherWay(Means.TILL))
+    assert isinstance(shop.kernel.state, OtherMeans)
+    assert shop.till.handed == 1
+
+
+@pytest.mark.parametrize("minor", [20_001, 999_999])
+def test_over_the_ceiling_is_said_before_anyone_looks(shop: Shop, minor: int) -> None:
+    shop.offer(minor)
+    shop.kernel.handle(PayWithFace())
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.OVER_LIMIT
+    assert shop.looker.starts == 0
+
+
+def test_a_person_s_day_counts_what_was_approved_and_what_is_open(shop: Shop) -> None:
+    shop.merchant = Limits(per_person_day=5000)
+    shop.restart()
+    shop.pay(3000)
+    shop.reply(APPROVED)
+    shop.kernel.handle(Done())
+    shop.offer(3000, "O-2")
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.OVER_LIMIT
+    shop.kernel.handle(Done())
+    shop.offer(3000, "O-3")
+    shop.look(unit(2))
+    assert isinstance(shop.kernel.state, Identified)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"face_allowed": False},
+        {"expires_s": int(NOON) - 1},
+        {"currency": "EUR"},
+    ],
+)
+def test_without_a_policy_that_allows_it_there_is_no_look(shop: Shop, change: dict[str, object]) -> None:
+    shop.policy = replace(shop.policy, **change)  # type: ignore[arg-type]
+    shop.restart()
+    shop.offer()
+    shop.kernel.handle(PayWithFace())
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.FACE_NOT_ALLOWED
+    assert shop.looker.starts == 0
+
+
+def test_unreachable_means_nothing_was_sent_and_the_order_may_be_paid_again(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(Unsent("connection refused"))
+    assert isinstance(shop.kernel.state, NotSent)
+    assert not shop.journal.open_attempts()
+    shop.kernel.handle(Done())
+    shop.pay()
+    shop.reply(APPROVED)
+    assert isinstance(shop.kernel.state, Approved)
+
+
+def test_a_lost_answer_is_asked_for_and_never_sent_twice(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(Lost("no answer"))
+    assert isinstance(shop.kernel.state, Unknown)
+    shop.later(2_000)
+    assert shop.acquirer.operations() == ["payment", "status"]
+    shop.reply(APPROVED)
+    assert isinstance(shop.kernel.state, Approved)
+    assert not shop.journal.open_attempts()
+
+
+def test_an_outcome_that_stays_unknown_is_reversed_with_the_same_bytes_until_acknowledged(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(Lost("no answer"))
+    for _ in range(60):
+        shop.later(5_000)
+    reversals = [exchange for exchange, _ in shop.acquirer.sent if exchange.operation == "reversal"]
+    assert len(reversals) > 2
+    assert {exchange.body for exchange in reversals} == {reversals[0].body}
+    assert shop.acquirer.operations().count("payment") == 1
+    assert shop.acquirer.operations().count("status") == 4
+    shop.reply(ReversalConfirmed())
+    assert not shop.journal.open_attempts()
+    assert shop.till.ends == [Result.REVERSED]
+
+
+def test_the_next_shopper_pays_while_an_outcome_is_open_but_that_order_is_not_paid_twice(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(Lost("no answer"))
+    shop.kernel.handle(Done())
+    assert isinstance(shop.kernel.state, Idle)
+    shop.offer(order_ref="O-1")
+    shop.kernel.handle(PayWithFace())
+    assert isinstance(shop.kernel.state, Refused)
+    shop.kernel.handle(Done())
+    shop.pay(order_ref="O-2")
+    shop.reply(APPROVED)
+    assert isinstance(shop.kernel.state, Approved)
+    assert len(shop.journal.open_attempts()) == 1
+
+
+@pytest.mark.parametrize("reversing", [False, True])
+def test_a_restart_takes_up_what_was_open(shop: Shop, reversing: bool) -> None:
+    shop.pay()
+    if reversing:
+        shop.reply(Lost("no answer"))
+        for _ in range(12):
+            shop.later(5_000)
+        frozen = shop.journal.exchange(shop.acquirer.sent[0][0].ref, "reversal")
+    shop.restart()
+    assert len(shop.kernel.behind) == 1
+    shop.kernel.handle(Tick())
+    exchange, _ = shop.acquirer.sent[0]
+    if reversing:
+        assert frozen is not None
+        assert exchange.body == frozen.body
+        shop.reply(ReversalConfirmed())
+        assert shop.till.ends == [Result.REVERSED]
+    else:
+        assert exchange.operation == "status"
+        shop.reply(APPROVED)
+        assert shop.till.ends == [Result.APPROVED]
+    assert not shop.kernel.behind
+    assert not shop.journal.open_attempts()
+
+
+def test_a_late_approval_of_another_attempt_does_not_end_this_sale(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(Lost("no answer"))
+    shop.kernel.handle(Done())
+    shop.pay(order_ref="O-2")
+    first, second = shop.acquirer.sent[0], shop.acquirer.sent[1]
+    first[1](APPROVED)
+    shop.drain()
+    assert isinstance(shop.kernel.state, Sent)
+    assert shop.kernel.state.ref == second[0].ref
+
+
+def test_every_state_that_is_shown_is_told_once(shop: Shop) -> None:
+    seen: list[str] = []
+    shop.kernel.on_state = lambda state: seen.append(type(state).__name__)
+    shop.pay()
+    shop.reply(APPROVED)
+    shop.kernel.handle(Done())
+    assert seen == ["Offered", "Looking", "Identified", "Sent", "Approved", "Idle"]
+
+
+def test_the_answer_s_wait_ends_even_when_the_worker_says_nothing(shop: Shop) -> None:
+    shop.pay()
+    shop.later(21_000)
+    assert isinstance(shop.kernel.state, Unknown)
+    shop.reply(APPROVED, 0)
+    assert isinstance(shop.kernel.state, Approved)
+
+
+def test_nobody_waits_at_a_reversed_screen_for_ever(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(Lost("no answer"))
+    shop.later(2_000)
+    shop.reply(Verified(Answer(Result.REVERSED, code="tombstone")))
+    assert isinstance(shop.kernel.state, Reversed)
+    shop.later(11_000)
+    assert isinstance(shop.kernel.state, Idle)
