@@ -218,7 +218,7 @@ class Journal:
         """What was frozen for `operation` of `ref`; None when nothing was."""
         with self._explained():
             rows = self._rows(
-                "SELECT path, idempotency_key, body, sequence FROM entries WHERE ref = ? AND kind = ?",
+                "SELECT path, body, idempotency_key, sequence FROM entries WHERE ref = ? AND kind = ?",
                 ref,
                 operation,
             )
@@ -418,8 +418,8 @@ def _order(row: sqlite3.Row) -> Order:
 
 def _open_attempt(row: sqlite3.Row) -> OpenAttempt:
     ref, reversing = row["ref"], row["r_path"] is not None
-    frozen = (row["path"], row["idempotency_key"], row["body"], row["sequence"])
-    undoing = (row["r_path"], row["r_key"], row["r_body"], row["r_sequence"])
+    frozen = (row["path"], row["body"], row["idempotency_key"], row["sequence"])
+    undoing = (row["r_path"], row["r_body"], row["r_key"], row["r_sequence"])
     return OpenAttempt(
         _order(row),
         ref,
