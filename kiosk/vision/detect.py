@@ -88,25 +88,26 @@ class Detector:
         face that fills the frame). When that shows none, or one so small that another of like size could have
         been missed, squares as high as the frame are looked at too, and at last smaller ones.
         """
-        height, width = rgb.shape[:2]
+        frame = _Pyramid(rgb)
+        height, width = frame.height, frame.width
         longest, shortest = max(width, height), min(width, height)
-        rows = self._look(rgb, _around(width, height, longest))
+        rows = self._look(frame, _around(width, height, longest))
         if not len(rows):
-            rows = self._look(rgb, _around(width, height, 2 * longest))
+            rows = self._look(frame, _around(width, height, 2 * longest))
         if not len(rows) or _widest(rows) < ALONE * longest:
-            rows = np.concatenate([rows, self._scan(rgb, shortest)])
+            rows = np.concatenate([rows, self._scan(frame, shortest)])
         if not len(rows):
-            rows = self._scan(rgb, longest // 3)
+            rows = self._scan(frame, longest // 3)
         return _merge(rows)
 
-    def _scan(self, rgb: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    def _scan(self, frame: _Pyramid, side: int) -> NDArray[np.float32]:
         """What squares of `side` show that cover the frame with half a side's overlap, cut faces left out."""
-        height, width = rgb.shape[:2]
+        height, width = frame.height, frame.width
         parts = [np.empty((0, 17), np.float32)]
         if MIN_SIDE_PX <= side < max(width, height):
             for y in np.linspace(0, max(height - side, 0), _steps(height, side)):
                 for x in np.linspace(0, max(width - side, 0), _steps(width, side)):
-                    rows = self._look(rgb, _Window(float(x), float(y), side))
+                    rows = self._look(frame, _Window(float(x), float(y), side))
                     low = np.array([x if x > 0 else -np.inf, y if y > 0 else -np.inf])
                     high = np.array(
                         [x + side if x + side < width else np.inf, y + side if y + side < height else np.inf]
@@ -115,9 +116,9 @@ class Detector:
                     parts.append(rows[whole])
         return np.concatenate(parts)
 
-    def _look(self, rgb: NDArray[np.uint8], window: _Window) -> NDArray[np.float32]:
+    def _look(self, frame: _Pyramid, window: _Window) -> NDArray[np.float32]:
         """float32[n, 17]: box, six points (frame pixels) and score of every anchor above the threshold."""
-        np.multiply(_letterbox(rgb, window), 1 / 127.5, out=self._input[0])
+        np.multiply(frame.cut(window), 1 / 127.5, out=self._input[0])
         self._input -= 1.0
         regressors, logits = self._model.run(self._input)
         score = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -80.0, 80.0)))
@@ -144,21 +145,46 @@ def _steps(length: int, side: int) -> int:
     return 1 if length <= side else int(np.ceil((length - side) / (side / 2))) + 1
 
 
-def _letterbox(rgb: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
-    """The window as uint8[128, 128, 3], black outside the frame; pixels are averaged, not skipped."""
-    height, width = rgb.shape[:2]
-    scale = INPUT_PX / window.side
-    x0, x1 = int(max(window.x0, 0)), int(min(round(window.x0 + window.side), width))
-    y0, y1 = int(max(window.y0, 0)), int(min(round(window.y0 + window.side), height))
-    left, top = round((x0 - window.x0) * scale), round((y0 - window.y0) * scale)
-    across = min(max(round((x1 - x0) * scale), 1), INPUT_PX - left)
-    down = min(max(round((y1 - y0) * scale), 1), INPUT_PX - top)
-    canvas = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    canvas[top : top + down, left : left + across] = cv2.resize(
-        rgb[y0:y1, x0:x1], (across, down), interpolation=method
-    )
-    return canvas
+class _Pyramid:
+    """A frame and its halvings, each made when it is first needed: the network's windows overlap.
+
+    A window is cut from the level that is less than twice as fine as the network's input, so that pixels are
+    averaged and none is skipped, at a third of the time of averaging each window by itself.
+    """
+
+    def __init__(self, rgb: NDArray[np.uint8]) -> None:
+        self._levels = [rgb]
+        self.height, self.width = rgb.shape[:2]
+
+    def cut(self, window: _Window) -> NDArray[np.uint8]:
+        """The window as uint8[128, 128, 3], black outside the frame."""
+        level = self._level(max(int(np.log2(window.side / INPUT_PX)), 0))
+        height, width = level.shape[:2]
+        fine_x, fine_y = width / self.width, height / self.height
+        scale = INPUT_PX / window.side
+        x0, x1 = max(window.x0, 0.0), min(window.x0 + window.side, self.width)
+        y0, y1 = max(window.y0, 0.0), min(window.y0 + window.side, self.height)
+        left, top = round((x0 - window.x0) * scale), round((y0 - window.y0) * scale)
+        across = min(max(round((x1 - x0) * scale), 1), INPUT_PX - left)
+        down = min(max(round((y1 - y0) * scale), 1), INPUT_PX - top)
+        part = level[
+            int(y0 * fine_y) : max(round(y1 * fine_y), int(y0 * fine_y) + 1),
+            int(x0 * fine_x) : max(round(x1 * fine_x), int(x0 * fine_x) + 1),
+        ]
+        canvas = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
+        method = cv2.INTER_AREA if across < part.shape[1] else cv2.INTER_LINEAR
+        canvas[top : top + down, left : left + across] = cv2.resize(
+            part, (across, down), interpolation=method
+        )
+        return canvas
+
+    def _level(self, number: int) -> NDArray[np.uint8]:
+        while len(self._levels) <= number:
+            height, width = self._levels[-1].shape[:2]
+            half = (max(width // 2, 1), max(height // 2, 1))
+            small = cv2.resize(self._levels[-1], half, interpolation=cv2.INTER_AREA)
+            self._levels.append(np.asarray(small, np.uint8))
+        return self._levels[number]
 
 
 @cache
