@@ -5,6 +5,7 @@ A check never raises and never changes anything that lasts; what it finds is a l
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -170,7 +171,7 @@ def _acquirer(base: Base) -> Check:
 
 def _screen() -> Check:
     try:
-        import PySide6.QtQuick  # noqa: F401
+        importlib.import_module("kiosk.ui.bridge")
     except ImportError as error:
         return Check("screen", "red", f"Qt does not load: {error}", "Run `make setup`.")
     return Check("screen", "green", "Qt loads")

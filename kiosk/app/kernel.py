@@ -177,6 +177,7 @@ class Kernel:
         self._look = 0
         self._found: LookDone | None = None
         self._masked: dict[str, str] = {}
+        self._unwritten: set[str] = set()
         self._recover()
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -304,6 +305,7 @@ class Kernel:
             self._journal.open_attempt(effect, exchange, day=self._today())
         except (OrderNotFinal, OperatorError):
             # Not in the journal, so it must not be sent: an order that is open or paid, or a full disk.
+            self._unwritten.add(effect.ref)
             self.post(CouldNotSend(effect.ref))
             return
         self._masked[effect.ref] = effect.payer.masked_name
@@ -344,7 +346,10 @@ class Kernel:
         return None
 
     def _conclude(self, effect: Conclude) -> None:
-        self._journal.conclude(effect.ref, effect.answer)
+        if effect.ref in self._unwritten:
+            self._unwritten.discard(effect.ref)
+        else:
+            self._journal.conclude(effect.ref, effect.answer)
         policy = self.setting.policy
         when = datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone)
         self.last_receipt = Receipt.of(

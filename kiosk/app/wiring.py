@@ -8,7 +8,7 @@ acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,8 +48,8 @@ TRUST_PLACES: Final = ("acquirer.json", "sandbox/acquirer.json")
 class Base:
     """A kiosk's data folder. Parts are made when they are first asked for, and once."""
 
-    def __init__(self, data_dir: Path, config: Config) -> None:
-        self.data_dir, self.config = data_dir, config
+    def __init__(self, data_dir: Path, config: Config, warn: Callable[[str], None]) -> None:
+        self.data_dir, self.config, self.warn = data_dir, config, warn
         self.clock = SystemClock()
         self.manifest = load_manifest()
         check_mode(self.manifest, config.mode, config.models.accept_without_leave)
@@ -83,7 +83,10 @@ class Base:
     @cached_property
     def gallery(self) -> Gallery:
         """Who is enrolled. A gallery of another embedding network is refused: its cosines mean nothing."""
-        gallery = self.load_gallery().gallery
+        loaded = self.load_gallery()
+        gallery = loaded.gallery
+        if loaded.warning:
+            self.warn(loaded.warning)
         if gallery.model_id not in (None, self.embedding_id()):
             raise OperatorError(
                 f"templates of {gallery.model_id}, this release has {self.embedding_id()}",
@@ -204,8 +207,13 @@ class Kiosk:
 
 
 @contextmanager
-def open_base(data_dir: Path | None, config: Path | None) -> Iterator[Base]:
-    """The data folder (made when it is new, for its owner only) and its configuration."""
+def open_base(
+    data_dir: Path | None, config: Path | None, warn: Callable[[str], None] = lambda line: None
+) -> Iterator[Base]:
+    """The data folder (made when it is new, for its owner only) and its configuration.
+
+    `warn` is told, one line each, what was mended on the way and needs a person's eye.
+    """
     folder = data_dir or default_data_dir()
     settings = load(config, folder)
     try:
@@ -214,7 +222,7 @@ def open_base(data_dir: Path | None, config: Path | None) -> Iterator[Base]:
         raise OperatorError(
             f"the data folder cannot be made ({error.strerror})", where=str(folder), do="Use --data-dir."
         ) from None
-    yield Base(folder, settings)
+    yield Base(folder, settings, warn)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from kiosk.cli.common import say
+from kiosk.cli.common import complain, say
 from kiosk.domain.decision import Reason
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money
@@ -168,7 +168,7 @@ def _sell(folder: Path, *, paced: bool) -> None:
     app = application()
     sales = _sales(folder)
     failures: list[Exception] = []
-    with open_base(folder, None) as base, open_kiosk(base, camera=str(sales[0].picture)) as kiosk:
+    with open_base(folder, None, complain) as base, open_kiosk(base, camera=str(sales[0].picture)) as kiosk:
         from kiosk.ui.bridge import Bridge
 
         front = Front(kiosk)

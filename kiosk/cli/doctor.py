@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kiosk.cli.common import ConfigFile, DataDir, Json, print_json, say
+from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 
 __all__ = ["doctor", "resolve"]
 
@@ -31,7 +31,7 @@ def doctor(
 
     console = Console(highlight=False, soft_wrap=True)
     found = []
-    with open_base(data_dir, config) as base:
+    with open_base(data_dir, config, complain) as base:
         for check in checks(base, camera or base.config.camera.source):
             found.append(check)
             if not json:
@@ -55,7 +55,7 @@ def resolve(
     from kiosk.app.unattended import Exit, resolve_open
     from kiosk.app.wiring import open_base, open_kiosk
 
-    with open_base(data_dir, config) as base, open_kiosk(base) as kiosk:
+    with open_base(data_dir, config, complain) as base, open_kiosk(base) as kiosk:
         before = len(kiosk.kernel.behind)
         left = resolve_open(kiosk.kernel, clock=kiosk.clock, wait_s=wait)
     if json:

@@ -54,7 +54,7 @@ def enrol(
     from kiosk.domain.masking import mask_account, mask_name
     from kiosk.gallery.template import PayerRecord, Reference, Template
 
-    with open_base(data_dir, config) as base, open_camera(camera) as source:
+    with open_base(data_dir, config, complain) as base, open_camera(camera) as source:
         require_source_for(base.config.mode, source.info)
         vision = base.vision()
         found = capture(source, vision, base.look_rules())
@@ -96,7 +96,7 @@ def forget(payer: Token, data_dir: DataDir = None, config: ConfigFile = None, js
     """
     from kiosk.app.wiring import open_base
 
-    with open_base(data_dir, config) as base:
+    with open_base(data_dir, config, complain) as base:
         found = base.forget(payer)
         size = base.gallery.size
     if json:

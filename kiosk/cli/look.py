@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, print_json, say
+from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, complain, print_json, say
 
 if TYPE_CHECKING:
     from kiosk.vision.look import LookResult
@@ -23,7 +23,7 @@ def look(camera: Camera, data_dir: DataDir = None, config: ConfigFile = None, js
     from kiosk.app.look import look_at, require_source_for
     from kiosk.app.wiring import open_base, open_camera
 
-    with open_base(data_dir, config) as base, open_camera(camera) as source:
+    with open_base(data_dir, config, complain) as base, open_camera(camera) as source:
         require_source_for(base.config.mode, source.info)
         result = look_at(source, base.vision(), base.look_rules())
         if result is None:

@@ -77,7 +77,7 @@ def pay(
     from kiosk.app.unattended import Exit, exit_code, pay_once
     from kiosk.app.wiring import open_base, open_kiosk
 
-    with open_base(data_dir, config) as base:
+    with open_base(data_dir, config, complain) as base:
         money = _money(amount, currency or base.config.store.currency)
         purchase = Order(order or f"K-{secrets.token_hex(6)}", money, base.config.store.payee)
     with open_kiosk(base, camera=camera) as kiosk:

@@ -38,7 +38,7 @@ def run(
     from kiosk.app.wiring import open_base, open_kiosk
     from kiosk.ui.window import application, run_window
 
-    with open_base(data_dir, config) as base:
+    with open_base(data_dir, config, complain) as base:
         order = None
         if amount is not None:
             if base.config.mode == "production":

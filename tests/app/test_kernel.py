@@ -16,6 +16,7 @@ from kiosk.acquirer.messages import Exchange, Terminal
 from kiosk.app.kernel import Kernel, LookDone, Setting
 from kiosk.app.people import EnrolledPeople
 from kiosk.domain.decision import LookOutcome, Reason, Thresholds
+from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits, Policy
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
@@ -430,3 +431,17 @@ def test_nobody_waits_at_a_reversed_screen_for_ever(shop: Shop) -> None:
     assert isinstance(shop.kernel.state, Reversed)
     shop.later(11_000)
     assert isinstance(shop.kernel.state, Idle)
+
+
+def test_an_attempt_that_can_t_be_written_down_is_not_sent(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OperatorError("the journal can't be written (disk full)")
+
+    monkeypatch.setattr(shop.journal, "open_attempt", full)
+    shop.pay()
+    shop.drain()
+    assert isinstance(shop.kernel.state, NotSent)
+    assert shop.acquirer.sent == []
+    assert shop.till.ends == [Result.DECLINED]
