@@ -37,9 +37,12 @@ class StopError(Exception):
 def main() -> int:
     arguments = parse_arguments()
     try:
-        set_up(Path(arguments.venv), arguments.lock, force=arguments.force)
+        set_up(Path(arguments.venv).resolve(), arguments.lock, force=arguments.force)
     except StopError as stop:
         print(f"set-up: {stop}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"set-up: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("set-up: interrupted; run it again to go on", file=sys.stderr)
