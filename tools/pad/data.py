@@ -20,16 +20,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.sandbox.recapture import Instrument, recapture
+from kiosk.sandbox.recapture import Instrument, camera, recapture
 
 __all__ = ["LIVE", "Cache", "Row", "build", "deal", "is_known"]
 
 LIVE = "live"
 MARGIN = 4.4
-"""Side of what is stored, in face widths: every crop and its jitter fit in (4.0 is the peer's)."""
+"""Side of what is stored, in face widths: every crop and its jitter fit in."""
 LARGEST_FACE_PX = 180
 """Wider faces are stored smaller: the near crop needs 69 px of face."""
 FRAMES_PER_CLIP = 12
+VARIATIONS = 2
+"""Views through other cameras that are stored with each picture: the teacher answers for them too."""
 
 Rgb = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -54,7 +56,7 @@ class Row:
     split: str
     """`train` (train.csv, LFW), `pad` (pad.csv) or `video`."""
     origin: str
-    """`real` or `simulated`."""
+    """`real`; `varied`: a real one through another camera; `simulated`: a recapture of a live one."""
     path: str
 
     @property
@@ -141,6 +143,8 @@ def _sources(data: Path) -> Iterator[_Source]:
 def _clips(data: Path) -> Iterator[tuple[_Source, Rgb]]:
     """Frames of the clips, for reporting only: cameras and people that no training has seen."""
     for path in sorted((data / "video").glob("*")):
+        if "no_face" in path.name:
+            continue
         clip = cv2.VideoCapture(str(path))
         count = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
         label = "replay" if "fake" in path.name else LIVE
@@ -187,7 +191,15 @@ class _Writer:
         self._offset = 0
 
     def add(self, rgb: Rgb, box: Box, source: _Source, label: str, origin: str) -> None:
+        self._store(*_surroundings(rgb, box), source, label, origin)
+
+    def add_variations(self, rgb: Rgb, box: Box, source: _Source, seed: int) -> None:
         part, moved = _surroundings(rgb, box)
+        for number in range(VARIATIONS):
+            seen = camera(part, np.random.default_rng((seed, number)))
+            self._store(seen, moved, source, source.label, "varied")
+
+    def _store(self, part: Rgb, moved: Box, source: _Source, label: str, origin: str) -> None:
         height, width = part.shape[:2]
         place = (self._offset, height, width, *(round(value, 2) for value in moved))
         row = Row(*place, label, source.subject, source.dataset, source.split, origin, source.path.name)
@@ -232,7 +244,10 @@ def build(data: Path, folder: Path, detect: Detect, *, seed: int = 1) -> None:
         elif source.dataset == "lfw":
             box = min(faces, key=lambda face: abs(face[0] + face[2] - 250) + abs(face[1] + face[3] - 250))
         writer.add(rgb, box, source, source.label, "real")
-        if source.label == LIVE and source.dataset != "student_crops":
+        if source.dataset == "student_crops":
+            continue
+        writer.add_variations(rgb, box, source, seed * 1_000_003 + number)
+        if source.label == LIVE:
             for instrument, species in ((Instrument.PRINT, "print"), (Instrument.SCREEN, "replay")):
                 made = _simulate(
                     rgb, box, instrument, detect, seed * 1_000_003 + 2 * number + (species == "print")

@@ -10,7 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AntiSpoof", "Exported", "parameters"]
+__all__ = ["TRUST", "AntiSpoof", "Exported", "parameters"]
+
+TRUST = 0.3
+"""Weight of the taught logit: its teacher takes one print in six for live (Replay-Attack)."""
 
 
 class Residual(nn.Module):
@@ -53,12 +56,10 @@ class AntiSpoof(nn.Module):
     """`forward(near, far)`: float32[n, 3, 96, 96] in [0, 1] each, to two logits float32[n, 2], > 0 for live.
 
     The first is fitted to the labels, the second to the answers of the peer that teaches. `joined` makes one
-    of them: `trust` in [0, 1] is the weight of the second.
+    of them.
     """
 
-    trust: Tensor
-
-    def __init__(self, width: int = 16, dropout: float = 0.3, trust: float = 0.5) -> None:
+    def __init__(self, width: int = 16, dropout: float = 0.3) -> None:
         super().__init__()
         self.near, self.far = _branch(width), _branch(width)
         self.trunk = nn.Sequential(
@@ -68,7 +69,6 @@ class AntiSpoof(nn.Module):
             Residual(6 * width, 8 * width, 2),
         )
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(8 * width, 2))
-        self.register_buffer("trust", torch.tensor(trust))
 
     def forward(self, near: Tensor, far: Tensor) -> Tensor:
         joint = torch.cat([self.near(2 * near - 1), self.far(2 * far - 1)], dim=1)
@@ -77,7 +77,7 @@ class AntiSpoof(nn.Module):
 
     def joined(self, logits: Tensor) -> Tensor:
         """One logit float32[n] of the two."""
-        return logits[:, 0] * (1 - self.trust) + logits[:, 1] * self.trust
+        return logits[:, 0] * (1 - TRUST) + logits[:, 1] * TRUST
 
 
 class Exported(nn.Module):
