@@ -214,11 +214,7 @@ def reason(output: str) -> str:
         )
     if "THESE PACKAGES DO NOT MATCH THE HASHES" in last:
         return "a downloaded file is not the one that was locked; nothing of it was installed"
-    if (
-        "command 'g++' failed" in last
-        or "command 'gcc' failed" in last
-        or "Unable to find a compiler" in last
-    ):
+    if "Failed building wheel for hnswlib" in last:
         return "hnswlib did not compile; check that g++ and Python's headers (python3-dev) fit this Python"
     lines = [line.strip() for line in last.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("error", "e:"))]
