@@ -22,8 +22,8 @@ NEAR, FAR = 1.4, 2.7
 SIDE = 96
 """Sides of the two crops, in pixels."""
 CAMERA = 0.3
-"""How far the camera strays, of `recapture.camera`'s 1. Strong variation is stored by data.py with the teacher's
-answer to it: whether blur and flat colours are cues is learned, not decreed."""
+"""How far the camera strays, of `recapture.camera`'s 1. Strong variation is stored by data.py with the
+teacher's answer to it: whether blur and flat colours are cues is learned, not decreed."""
 
 
 def plain(rgb: Rgb, box: Box) -> tuple[Rgb, Rgb]:

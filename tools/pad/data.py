@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from kiosk.sandbox.recapture import Instrument, camera, recapture
 
-__all__ = ["LIVE", "Cache", "Row", "build", "deal", "is_known"]
+__all__ = ["DEMONSTRATED", "LIVE", "Cache", "Row", "build", "deal", "is_known"]
 
 LIVE = "live"
+DEMONSTRATED = ("lfw_Joseph_Biden",)
+"""People of the sets whose other pictures the demonstration shows: no run trains on them."""
 MARGIN = 4.4
 """Side of what is stored, in face widths: every crop and its jitter fit in."""
 LARGEST_FACE_PX = 180

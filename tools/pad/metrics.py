@@ -1,7 +1,6 @@
-"""Error rates of a presentation attack detector, in ISO/IEC 30107-3 terms, with intervals over people.
+"""The equal error rate of an attack detector, with an interval over people, not frames.
 
-Scores are higher for live. APCER: share of attacks taken for live. BPCER: share of live faces taken for
-attacks. EER: where the two meet. Intervals resample people, since frames of one person are not independent.
+Scores are higher for live. The rate itself is the product's own (`kiosk.evaluation.metrics`).
 """
 
 from __future__ import annotations
@@ -9,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import checkout  # noqa: F401  (kiosk is found through it)
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ErrorRate", "eer", "eer_over_people", "wilson"]
+from kiosk.evaluation.metrics import eer, wilson
+
+__all__ = ["ErrorRate", "Scores", "eer", "eer_over_people"]
 
 Scores = NDArray[np.float64]
 
@@ -27,32 +29,6 @@ class ErrorRate:
     live: int
     attacks: int
     people: int
-
-
-def eer(live: Scores, attacks: Scores) -> float:
-    """Equal error rate in [0, 1], interpolated where APCER and BPCER cross; a ValueError without scores."""
-    if not len(live) or not len(attacks):
-        raise ValueError("an equal error rate needs live faces and attacks")
-    thresholds = np.concatenate([[-np.inf], np.unique(np.concatenate([live, attacks])), [np.inf]])
-    bpcer = np.searchsorted(np.sort(live), thresholds, side="left") / len(live)
-    apcer = 1 - np.searchsorted(np.sort(attacks), thresholds, side="left") / len(attacks)
-    gap = bpcer - apcer
-    after = int(np.argmax(gap >= 0))
-    if gap[after] == 0:
-        return float(bpcer[after])
-    part = -gap[after - 1] / (gap[after] - gap[after - 1])
-    return float(bpcer[after - 1] + part * (bpcer[after] - bpcer[after - 1]))
-
-
-def wilson(errors: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927); (0, 1) without trials."""
-    if trials == 0:
-        return 0.0, 1.0
-    z, share = 1.959964, errors / trials
-    centre = share + z * z / (2 * trials)
-    spread = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    return float(max(0.0, (centre - spread) / scale)), float(min(1.0, (centre + spread) / scale))
 
 
 def eer_over_people(

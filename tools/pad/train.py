@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import torch
 from augment import plain, varied
-from data import LIVE, Cache, Row, deal
+from data import DEMONSTRATED, LIVE, Cache, Row, deal
 from metrics import Scores, eer
 from network import AntiSpoof, parameters
 from torch import Tensor
@@ -34,8 +34,6 @@ __all__ = ["Recipe", "load", "score", "train"]
 
 REPORT_ONLY = ("student_crops", "video")
 """Sets that no run ever trains on: webcams and cameras that stay unseen."""
-DEMONSTRATED = ("lfw_Joseph_Biden",)
-"""People whose pictures the demonstration shows."""
 
 
 @dataclass(frozen=True, slots=True)
