@@ -1,0 +1,135 @@
+"""`kiosk sandbox`: an acquirer to try, test and integrate against, and a look into its books."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kiosk.cli.common import DataDir, Json, print_json, say
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    invoke_without_command=True, help="An acquirer in a box: real HTTP, real signatures, real books."
+)
+
+
+@app.callback()
+def sandbox(
+    context: typer.Context,
+    data_dir: DataDir = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8443,
+    mode: Annotated[str, typer.Option(help="test (takes demo, test, training) or production.")] = "test",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:CALLS]",
+            help="Misbehave for the next calls: drop-answer, delay:SECONDS, bad-signature, alter-body, "
+            "duplicate, decline, crash-after-commit. May be given again.",
+        ),
+    ] = None,
+    decline: Annotated[
+        list[str] | None, typer.Option(metavar="TOKEN", help="Decline this payer. May be given again.")
+    ] = None,
+    known_payers_only: Annotated[
+        bool, typer.Option("--known-payers-only", help="Refuse payers that payers.json does not name.")
+    ] = False,
+) -> None:
+    """Serve until stopped; prints `sandbox ready URL` when it listens.
+
+    State is in DATA_DIR/sandbox: acquirer.json (what a kiosk pins), terminals.json, payers.json, policy.json.
+    A kiosk with the same data folder is trusted and finds the sandbox by itself.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from kiosk.domain.errors import OperatorError
+    from kiosk.sandbox.authorise import MODES
+    from kiosk.sandbox.server import serve
+
+    if mode not in MODES:
+        raise OperatorError(f"--mode {mode!r}", do=f"Use one of {', '.join(MODES)}.")
+    serve(
+        _folder(data_dir),
+        host=host,
+        port=port,
+        mode=mode,
+        faults=fault or [],
+        declined=frozenset(decline or ()),
+        opening_minor=None if known_payers_only else 1_000_000,
+        ready=lambda address: say(f"sandbox ready {address}"),
+    )
+
+
+@app.command()
+def trust(
+    public_key: Annotated[Path, typer.Argument(metavar="FILE", help="The kiosk's device.pub.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Register a kiosk's public key with the sandbox, running or not."""
+    from kiosk.sandbox.keys import Terminals
+    from kiosk.sandbox.server import home
+
+    folder = _folder(data_dir)
+    say(f"trusted {Terminals(home(folder), folder).register(public_key)}")
+
+
+@app.command()
+def ledger(data_dir: DataDir = None, json: Json = False) -> None:
+    """Print the books: every attempt, what became of it, what was taken from the payer."""
+    from kiosk.domain.errors import OperatorError
+    from kiosk.sandbox.ledger import Ledger, LedgerRow
+
+    path = _folder(data_dir) / "sandbox" / "ledger.sqlite"
+    if not path.exists():
+        raise OperatorError(
+            "no ledger", where=str(path), do="Start `kiosk sandbox` with this --data-dir first."
+        )
+    books = Ledger(path)
+    rows = books.rows()
+    books.close()
+
+    def plain(row: LedgerRow) -> dict[str, object]:
+        attempt = row.attempt
+        return {
+            "at": row.at,
+            "terminal": attempt.terminal,
+            "ref": attempt.ref,
+            "order_ref": attempt.order_ref,
+            "token": attempt.token,
+            "minor": attempt.amount.minor,
+            "currency": attempt.amount.currency,
+            "result": str(attempt.result),
+            "code": attempt.code,
+            "approval": attempt.approval,
+            "rrn": attempt.rrn,
+            "debited_minor": row.debited_minor,
+        }
+
+    if json:
+        print_json({"rows": [plain(row) for row in rows]})
+        return
+    for row in rows:
+        attempt = row.attempt
+        columns = (
+            f"{attempt.rrn or '-':12}",
+            f"{attempt.result:8}",
+            f"{attempt.amount!s:>14}",
+            f"debited {row.debited_minor:>9}",
+            f"{attempt.code:20}",
+            f"{attempt.approval or '-':6}",
+            attempt.token or "-",
+            attempt.order_ref,
+            attempt.ref,
+        )
+        say(" ".join(columns))
+    debits = sum(row.debited_minor for row in rows)
+    say(f"{len(rows)} attempts, {debits} minor units debited")
+
+
+def _folder(data_dir: Path | None) -> Path:
+    from kiosk.app.config import default_data_dir
+
+    return data_dir or default_data_dir()

@@ -1,0 +1,341 @@
+"""An acquirer in a box: a real HTTP server in its own process that verifies, decides, keeps books and signs.
+
+All its state is in the folder `sandbox` of the data folder it is given. `acquirer.json` in there is what a
+kiosk needs to trust it. The admin call that sets faults answers to this machine only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kiosk.acquirer.messages import MAX_BODY_BYTES
+from kiosk.acquirer.signing import (
+    JSON,
+    HttpAnswer,
+    HttpRequest,
+    NonceCache,
+    SignatureError,
+    Signer,
+    TrustedKeys,
+    VerifiedRequest,
+    sign_answer,
+    verify_request,
+)
+from kiosk.domain.errors import OperatorError
+from kiosk.domain.payment import Result
+from kiosk.sandbox.authorise import Authoriser, Treated, problem
+from kiosk.sandbox.faults import Fault, FaultPlan, Kind
+from kiosk.sandbox.keys import OwnKey, Terminals
+from kiosk.sandbox.ledger import Ledger
+
+__all__ = ["CRASHED", "home", "serve"]
+
+CRASHED: Final = 70
+"""Exit code of `crash-after-commit`."""
+LOOPBACK: Final = ("127.0.0.1", "::1")
+REF: Final = re.compile(r"[0-9a-f-]{36}", re.ASCII)
+
+
+def home(data_dir: Path) -> Path:
+    """The sandbox's own folder in a data folder; made (0700) when it is new."""
+    folder = data_dir / "sandbox"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(
+            f"can't be made ({error.strerror})", where=str(folder), do="Use --data-dir."
+        ) from None
+    return folder
+
+
+def serve(
+    data_dir: Path,
+    *,
+    host: str,
+    port: int,
+    mode: str,
+    faults: list[str],
+    declined: frozenset[str],
+    opening_minor: int | None,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve until the process is told to stop; `ready` is called with the address once it listens.
+
+    Raises:
+        OperatorError: the address is taken, or a file of the folder can't be used.
+    """
+    plan = FaultPlan(faults)
+    folder = home(data_dir)
+    listening = _listen(host, port)
+    name = f"[{host}]" if ":" in host else host
+    base_url = f"http://{name}:{listening.getsockname()[1]}"
+    acquirer_key, policy_key = OwnKey(folder / "acquirer.key", "acq"), OwnKey(folder / "policy.key", "pol")
+    _publish(folder, base_url, acquirer_key, policy_key)
+    clock = _SystemClock()
+    ledger = Ledger(folder / "ledger.sqlite")
+    authoriser = Authoriser(
+        ledger, policy_key, folder, clock, mode=mode, declined=declined, opening_minor=opening_minor
+    )
+    authoriser.policy()  # a policy.json or payers.json that can't be used is said now
+    front = _Front(
+        base_url,
+        authoriser=authoriser,
+        key=acquirer_key,
+        terminals=Terminals(folder, data_dir),
+        clock=clock,
+        plan=plan,
+    )
+    config = uvicorn.Config(
+        front.app(),
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    _Server(config, lambda: ready(base_url)).run(sockets=[listening])
+    ledger.close()
+
+
+class _SystemClock:
+    def monotonic_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+    def utc_s(self) -> float:
+        return time.time()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise OperatorError(
+            f"can't listen on {host}:{port} ({error.strerror})", do="Use another --port; 0 takes a free one."
+        ) from None
+
+
+def _publish(folder: Path, base_url: str, acquirer_key: OwnKey, policy_key: OwnKey) -> None:
+    """`acquirer.json`: what a kiosk pins."""
+    trust = {
+        "base_url": base_url,
+        "acquirer_keys": {acquirer_key.key_id: acquirer_key.public_der},
+        "policy_keys": {policy_key.key_id: policy_key.public_der},
+    }
+    fresh = folder / "acquirer.json.new"
+    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(trust)))
+    fresh.replace(folder / "acquirer.json")
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+class _Protocol(H11Protocol):
+    """Keeps hold of the sockets, so that a fault can close one under an answer."""
+
+    open_by_peer: dict[Any, asyncio.Transport] = {}  # noqa: RUF012 - one server in a process
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.open_by_peer[self.client] = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open_by_peer.pop(self.client, None)
+        super().connection_lost(exc)
+
+
+class _Vanished(Response):
+    """No answer at all: the connection is closed under it."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        _Protocol.open_by_peer[tuple(scope["client"])].abort()
+
+
+class _Front:
+    """HTTP on one side, verified calls on the other."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        authoriser: Authoriser,
+        key: OwnKey,
+        terminals: Terminals,
+        clock: _SystemClock,
+        plan: FaultPlan,
+    ) -> None:
+        self._base_url, self._authoriser, self._clock = base_url, authoriser, clock
+        self._signer = Signer(key, clock)
+        self._trusted = TrustedKeys({}, terminals.find)
+        self._nonces = NonceCache(clock.utc_s())
+        self._plan = plan
+        self._in_flight: set[tuple[str, str]] = set()
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/payments", self._payments, methods=["POST"]),
+                Route("/v1/payments/{ref}", self._payments, methods=["GET"]),
+                Route("/v1/payments/{ref}/reversals", self._payments, methods=["POST"]),
+                Route("/v1/policy", self._policy, methods=["GET"]),
+                Route("/sandbox/faults", self._faults, methods=["POST"]),
+            ]
+        )
+
+    # --- endpoints --------------------------------------------------------------------------------------
+
+    async def _payments(self, http: Request) -> Response:
+        fault = self._plan.take()
+        response = await self._signed(http, fault)
+        if fault is not None and fault.kind is Kind.DUPLICATE:
+            response = await self._signed(http, None)
+        return response
+
+    async def _policy(self, http: Request) -> Response:
+        async def treat(who: VerifiedRequest, body: bytes) -> Treated:
+            return Treated(200, self._authoriser.policy())
+
+        return await self._answered(http, treat, None, "application/jose")
+
+    async def _faults(self, http: Request) -> Response:
+        """`{"faults": ["drop-answer:1"]}` replaces what was planned."""
+        if http.client is None or http.client.host not in LOOPBACK:
+            return JSONResponse({"error": "this machine only"}, 403)
+        if http.headers.get("content-type") != JSON:  # not from a form of some web page
+            return JSONResponse({"error": f"content type {JSON} only"}, 415)
+        try:
+            wanted = msgspec.json.decode(await http.body(), type=dict[str, list[str]])["faults"]
+            self._plan = FaultPlan(wanted)
+        except (msgspec.MsgspecError, UnicodeError, KeyError):
+            return JSONResponse({"error": 'not {"faults": [...]}'}, 400)
+        except OperatorError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return JSONResponse({"faults": wanted})
+
+    # --- one call ---------------------------------------------------------------------------------------
+
+    async def _signed(self, http: Request, fault: Fault | None) -> Response:
+        async def treat(who: VerifiedRequest, body: bytes) -> Treated:
+            return await self._treated(http, who, body, fault)
+
+        return await self._answered(http, treat, fault, JSON)
+
+    async def _answered(
+        self,
+        http: Request,
+        treat: Callable[[VerifiedRequest, bytes], Awaitable[Treated]],
+        fault: Fault | None,
+        content_type: str,
+    ) -> Response:
+        """Verify, treat, sign; a call that carries no signature can't be answered by a bound one."""
+        request = self._as_signed(http)
+        body = await _body(http)
+        try:
+            if body is None:
+                raise SignatureError("too_large", f"more than {MAX_BODY_BYTES} bytes")
+            who = verify_request(request, body, self._trusted, self._clock, self._nonces)
+        except SignatureError as error:
+            treated = problem(401, error.code, str(error))
+            if error.code == "unsigned":
+                return Response(treated.body, 401, media_type=JSON)
+            content_type = JSON
+        else:
+            treated = await treat(who, body)
+        answer = sign_answer(self._signer, request, treated.status, treated.body, content_type)
+        return _faulty(fault, answer, treated.body)
+
+    async def _treated(
+        self, http: Request, who: VerifiedRequest, body: bytes, fault: Fault | None
+    ) -> Treated:
+        """Payments and reversals are in flight while they are treated; status sees them as pending."""
+        ref = http.path_params.get("ref", "")
+        if http.method == "GET":
+            return self._status(who, ref)
+        flight = (who.key_id, who.idempotency_key or "")
+        if flight in self._in_flight:
+            return problem(409, "in_flight", "the same call is being treated")
+        self._in_flight.add(flight)
+        try:
+            if fault is not None and fault.kind is Kind.DELAY:
+                await asyncio.sleep(fault.seconds)
+            if ref:
+                return self._authoriser.reversal(who, ref, body)
+            decline = fault is not None and fault.kind is Kind.DECLINE
+            return self._authoriser.payment(who, body, decline=decline)
+        finally:
+            self._in_flight.discard(flight)
+
+    def _status(self, who: VerifiedRequest, ref: str) -> Treated:
+        if not REF.fullmatch(ref):
+            return problem(404, "not_found")
+        if (who.key_id, f"{ref}:payment:1") in self._in_flight:
+            pending = {
+                "version": 1,
+                "operation": "status",
+                "ref": ref,
+                "result": Result.PENDING,
+                "code": "in_flight",
+            }
+            return Treated(200, msgspec.json.encode(pending))
+        return self._authoriser.status(who, ref)
+
+    def _as_signed(self, http: Request) -> HttpRequest:
+        """The request by the address that this server goes by, whatever `Host` says."""
+        path = bytes(http.scope["raw_path"]).decode("latin-1")
+        query = bytes(http.scope["query_string"]).decode("latin-1")
+        headers: dict[str, str] = {}
+        for name, value in http.headers.items():
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return HttpRequest(http.method, f"{self._base_url}{path}{'?' + query if query else ''}", headers)
+
+
+async def _body(http: Request) -> bytes | None:
+    """The whole body, kept for a second look; None when it is too large."""
+    if not hasattr(http.state, "body"):
+        body = b""
+        async for chunk in http.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                return None
+        http.state.body = body
+    kept: bytes = http.state.body
+    return kept
+
+
+def _faulty(fault: Fault | None, answer: HttpAnswer, body: bytes) -> Response:
+    """The answer as it leaves, or does not."""
+    headers = dict(answer.headers)
+    match fault.kind if fault else None:
+        case Kind.CRASH_AFTER_COMMIT:
+            os._exit(CRASHED)
+        case Kind.DROP_ANSWER:
+            return _Vanished()
+        case Kind.BAD_SIGNATURE:
+            signature = headers["Signature"]
+            headers["Signature"] = signature[:5] + ("B" if signature[5] == "A" else "A") + signature[6:]
+        case Kind.ALTER_BODY:
+            body = body.replace(b'"approved"', b'"declined"') if b'"approved"' in body else body + b" "
+    return Response(body, answer.status_code, headers)
