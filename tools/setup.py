@@ -216,7 +216,7 @@ def reason(output: str) -> str:
         return "a downloaded file is not the one that was locked; nothing of it was installed"
     if "Failed building wheel for hnswlib" in last:
         return "hnswlib did not compile; check that g++ and Python's headers (python3-dev) fit this Python"
-    lines = [line.strip() for line in last.splitlines() if line.strip()]
+    lines = [line.strip() for line in last.splitlines()[1:] if line.strip()]  # the first is the command
     errors = [line for line in lines if line.lower().startswith(("error", "e:"))]
     return (errors or lines or ["failed without a word"])[-1]
 
