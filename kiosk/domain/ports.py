@@ -58,4 +58,3 @@ class TillLink(Protocol):
     def handed_back(self, order: Order) -> None:
         """The shopper pays another way: the order is the till's again."""
         ...
-
