@@ -98,7 +98,7 @@ class Detector:
             rows = np.concatenate([rows, self._scan(frame, shortest)])
         if not len(rows):
             rows = self._scan(frame, longest // 3)
-        return _merge(rows)
+        return [face for face in _merge(rows) if _inside(face.box.centre, width, height)]
 
     def _scan(self, frame: _Pyramid, side: int) -> NDArray[np.float32]:
         """What squares of `side` show that cover the frame with half a side's overlap, cut faces left out."""
@@ -134,6 +134,11 @@ class Detector:
 def _around(width: int, height: int, side: float) -> _Window:
     """The square of `side` around the frame's middle."""
     return _Window((width - side) / 2, (height - side) / 2, side)
+
+
+def _inside(point: tuple[float, float], width: int, height: int) -> bool:
+    """Whether a point is in the frame: a face whose middle lies in the black around it is none."""
+    return 0 <= point[0] < width and 0 <= point[1] < height
 
 
 def _widest(rows: NDArray[np.float32]) -> float:

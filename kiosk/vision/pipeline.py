@@ -19,11 +19,11 @@ from kiosk.frames import Frame
 from kiosk.vision.align import align
 from kiosk.vision.detect import DetectedFace, Detector
 from kiosk.vision.embed import Embedder
-from kiosk.vision.landmarks import Landmarker
+from kiosk.vision.landmarks import Landmarker, Landmarks
 from kiosk.vision.liveness import Liveness
 from kiosk.vision.models import Manifest, Role, load_manifest, load_model
 from kiosk.vision.observation import Observation
-from kiosk.vision.quality import Hint, assess, hint_for, pose_of
+from kiosk.vision.quality import LIMITS, Hint, assess, hint_for, pose_of
 from kiosk.vision.runtime import Model
 
 __all__ = ["COMPARABLE", "Vision", "VisionWorker"]
@@ -73,15 +73,44 @@ class Vision:
             faces = tuple(by_prominence(self._detector.detect(rgb), frame.width, frame.height))
         if not faces:
             return _without_face(frame, faces, Hint.LOOK_HERE, clock)
-        if alone and any(other.box.width >= COMPARABLE * faces[0].box.width for other in faces[1:]):
+        with clock.stage("landmarks"):
+            faces, landmarks = self._payer_first(rgb, faces)
+            crowd = alone and self._is_crowd(rgb, faces)
+        if crowd:
             return _without_face(frame, faces, Hint.ONE_PERSON, clock)
-        return self._measure(frame, rgb, faces, clock)
+        return self._measure(frame, rgb, faces, landmarks, clock)
+
+    def _payer_first(
+        self, rgb: NDArray[np.uint8], faces: tuple[DetectedFace, ...]
+    ) -> tuple[tuple[DetectedFace, ...], Landmarks]:
+        """The payer in front, with their mesh: the most prominent face that the mesh takes for one too.
+
+        The detector sees faces in clouds and letters; the mesh's presence is a second opinion. Where it
+        agrees with no face (covered, in profile), the most prominent one stays in front.
+        """
+        meshes = []
+        for face in faces:
+            meshes.append(self._landmarker.find(rgb, face))
+            if meshes[-1].presence >= LIMITS.presence:
+                return (face, *(other for other in faces if other is not face)), meshes[-1]
+        return faces, meshes[0]
+
+    def _is_crowd(self, rgb: NDArray[np.uint8], faces: tuple[DetectedFace, ...]) -> bool:
+        """Whether someone of the payer's size stands beside them."""
+        least = COMPARABLE * faces[0].box.width
+        return any(
+            other.box.width >= least and self._landmarker.find(rgb, other).presence >= LIMITS.presence
+            for other in faces[1:]
+        )
 
     def _measure(
-        self, frame: Frame, rgb: NDArray[np.uint8], faces: tuple[DetectedFace, ...], clock: _Clock
+        self,
+        frame: Frame,
+        rgb: NDArray[np.uint8],
+        faces: tuple[DetectedFace, ...],
+        landmarks: Landmarks,
+        clock: _Clock,
     ) -> Observation:
-        with clock.stage("landmarks"):
-            landmarks = self._landmarker.find(rgb, faces[0])
         with clock.stage("quality"):
             aligned = align(rgb, landmarks.five)
             quality = assess(aligned, faces[0], landmarks, min(frame.width, frame.height))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from kiosk.frames import Frame, PixelFormat
+from kiosk.vision.detect import Box
 from kiosk.vision.observation import Observation
 from kiosk.vision.pipeline import VisionWorker
 from kiosk.vision.quality import Hint
@@ -52,6 +54,19 @@ def test_someone_further_back_does_not_disturb(vision, head):
     assert len(observation.faces) == 2
     assert observation.hint is None
     assert observation.payer.box.centre[0] < 700
+
+
+def test_what_only_the_detector_takes_for_a_face_is_neither_payer_nor_second_person(
+    vision, head, monkeypatch
+):
+    frame = placed(head, (1280, 720), (340, 60), 600)
+    (face,) = vision.observe(frame_of(frame)).faces
+    ghost = replace(face, box=Box(20, 20, 320, 320), points=face.points - 300)
+    monkeypatch.setattr(vision._detector, "detect", lambda rgb: [ghost, face])
+    observation = vision.observe(frame_of(frame))
+    assert observation.payer is face
+    assert observation.hint is None
+    assert observation.embedding is not None
 
 
 def test_the_payer_is_the_one_in_the_middle(vision, head):
