@@ -2,6 +2,7 @@
 
 Invariants
 - An attack, an unsure liveness, no face or two faces never reach the scores: they are refused before.
+- A score that is not a finite number accepts nobody: a damaged template must not reorder the others.
 - `Accept` needs the threshold *and* the margin to the next person *and* a gallery small enough that
   N x FMR keeps the promised FPIR (ISO/IEC 19795-1); otherwise digits are asked, which divide N.
 - With digits, only people with those digits were searched; two of them within the margin are refused.
