@@ -173,6 +173,11 @@ class Bridge(QObject):
         """How much of a look is done, in [0, 1]."""
         return min(max(self._showing.look.progress, 0.0), 1.0)
 
+    @Property(bool, notify=framed)
+    def hasPicture(self) -> bool:  # noqa: N802
+        """Whether there is a camera picture to draw."""
+        return self._image is not None
+
     @Property(bool, constant=True)
     def dark(self) -> bool:
         """The dark theme."""
@@ -226,6 +231,13 @@ class Bridge(QObject):
     def image(self) -> QImage | None:
         """The newest preview picture, mirrored; None when there is nothing to show."""
         return self._image
+
+    def set_scene(self, showing: Showing, session: Session) -> None:
+        """Show exactly this, for pictures and tests; on the Qt thread."""
+        self._showing, self._session = showing, session
+        self._looking = isinstance(showing.state, Looking)
+        self.progressed.emit()
+        self._refresh()
 
     # --- inside ---
 
@@ -312,7 +324,7 @@ class Bridge(QObject):
 
 
 def _checked(before: State, after: State) -> bool:
-    """Whether typed digits were judged: the count goes up when they are sent, the next word is the verdict."""
+    """Whether typed digits were judged: sending them adds to the count, the next word is the verdict."""
     if not (isinstance(before, SecondFactor) and isinstance(after, SecondFactor)):
         return False
     return after.tries == before.tries and after != before

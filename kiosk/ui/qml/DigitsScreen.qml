@@ -1,0 +1,120 @@
+import QtQuick
+
+// Four digits on a big keypad.
+Page {
+    id: page
+
+    hero: Column {
+        anchors.centerIn: parent
+        width: parent.width
+        spacing: Tokens.s4
+
+        Words {
+            width: parent.width
+            text: page.v.title
+            font.pixelSize: page.wide ? Tokens.heading : 72 * Tokens.u
+            font.weight: Tokens.strong
+            lineHeight: 1.08
+        }
+        Row {
+            anchors.horizontalCenter: parent.horizontalCenter
+            spacing: Tokens.s4
+            topPadding: Tokens.s2
+            bottomPadding: Tokens.s2
+            LayoutMirroring.enabled: false
+            Repeater {
+                model: 4
+                Rectangle {
+                    required property int index
+                    readonly property bool typed: index < page.v.digits
+                    width: 104 * Tokens.u
+                    height: 128 * Tokens.u
+                    radius: Tokens.s3
+                    color: Tokens.surface
+                    border.width: (index === page.v.digits ? 2 : 1) * Tokens.stroke
+                    border.color: page.v.tone === "bad" ? Tokens.bad : index <= page.v.digits ? Tokens.accent : Tokens.line
+                    Rectangle {
+                        anchors.centerIn: parent
+                        width: 36 * Tokens.u
+                        height: width
+                        radius: width / 2
+                        color: Tokens.ink
+                        visible: parent.typed
+                    }
+                }
+            }
+        }
+        Row {
+            anchors.horizontalCenter: parent.horizontalCenter
+            spacing: Tokens.s2
+            Icon {
+                id: mark
+                anchors.verticalCenter: parent.verticalCenter
+                name: page.v.tone === "bad" ? page.v.icon : ""
+                color: Tokens.bad
+                size: 56 * Tokens.u
+            }
+            Words {
+                anchors.verticalCenter: parent.verticalCenter
+                width: Math.min(implicitWidth, page.heroWidth - 80 * Tokens.u)
+                text: page.v.body
+                color: page.v.tone === "bad" ? Tokens.bad : Tokens.quiet
+                font.weight: page.v.tone === "bad" ? Tokens.strong : Tokens.regular
+            }
+        }
+    }
+    controls: Column {
+        width: parent.width
+        spacing: Tokens.s3
+
+        Grid {
+            id: keys
+            readonly property real gap: Tokens.s2
+            width: parent.width
+            columns: 3
+            spacing: gap
+            LayoutMirroring.enabled: false
+            Repeater {
+                model: ["1", "2", "3", "4", "5", "6", "7", "8", "9", "", "0", "erase"]
+                Item {
+                    id: cell
+                    required property string modelData
+                    width: (keys.width - 2 * keys.gap) / 3
+                    height: (page.wide ? 122 : 128) * Tokens.u
+                    PressButton {
+                        anchors.fill: parent
+                        visible: cell.modelData !== "" && cell.modelData !== "erase"
+                        label: cell.modelData
+                        onPressed: page.bridge.digit(cell.modelData)
+                    }
+                    PressButton {
+                        anchors.fill: parent
+                        visible: cell.modelData === "erase"
+                        label: page.v.erase
+                        icon: "erase"
+                        weight: "plain"
+                        onPressed: page.bridge.erase()
+                    }
+                }
+            }
+        }
+        Row {
+            id: ways
+            width: parent.width
+            spacing: Tokens.s3
+            Repeater {
+                model: page.v.actions.length
+                PressButton {
+                    required property int index
+                    readonly property var action: page.v.actions[index] ?? ({})
+                    width: (ways.width - ways.spacing) * (index === 0 ? 0.62 : 0.38)
+                    implicitHeight: Tokens.buttonLow
+                    label: action.label ?? ""
+                    icon: action.icon ?? ""
+                    weight: action.weight ?? "plain"
+                    onPressed: page.bridge.press(action.id)
+                }
+            }
+        }
+    }
+}
