@@ -371,7 +371,7 @@ def policy_request() -> Exchange:
 
 def new_ref(clock: Clock) -> str:
     """A fresh UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 74 bits of chance."""
-    millis = int(clock.utc_s() * 1000) & (1 << 48) - 1
+    millis = round(clock.utc_s() * 1000) & (1 << 48) - 1
     chance = secrets.randbits(74)
     value = millis << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
     digits = f"{value:032x}"

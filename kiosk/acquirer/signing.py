@@ -314,9 +314,17 @@ def _verify(
     expected = {name if name.startswith('"') else f'"{name}"' for name in covered}
     if set(result.covered_components) - {'"@signature-params"'} != expected:
         raise SignatureError("not_covered", "the signature does not cover exactly what it must")
+    _check_spelling(next(value for name, value in message.headers.items() if name.lower() == "signature"))
     signature = _parameters(result)
     _check_window(signature, now_s)
     return signature
+
+
+def _check_spelling(field: str) -> None:
+    """One signature, one spelling: base64 allows others for the same bytes, and answers bind the text."""
+    spelt = field.removeprefix(f"{LABEL}=:").removesuffix(":")
+    if field != f"{LABEL}=:{base64.b64encode(base64.b64decode(spelt + '==')).decode()}:":
+        raise SignatureError("bad_signature", "the signature is not spelt canonically")
 
 
 def _parameters(result: VerifyResult) -> _Signature:
