@@ -3,9 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kiosk.frames import SourceKind
 from kiosk.vision.detect import Box
 from kiosk.vision.liveness import Liveness, crop
+from kiosk.vision.look import Look, LookRules
 from kiosk.vision.models import ModelCard, Role, Source, Tensor
+from kiosk.vision.pipeline import Vision
+
+from .scenes import frame_of
 
 
 class Recorder:
@@ -82,3 +87,11 @@ def test_the_network_gets_the_crops_that_the_manifest_asks_for():
 def test_a_wild_logit_is_bounded(logit, kept):
     frame = np.zeros((200, 200, 3), np.uint8)
     assert Liveness(Recorder(logit), CARD).logit(frame, Box(80, 80, 120, 120)) == kept
+
+
+def test_the_shipped_network_scores_a_portrait_and_the_look_knows_its_thresholds(portrait):
+    vision = Vision()
+    observation = vision.observe(frame_of(portrait))
+    assert 0.0 < observation.liveness < 1.0
+    result = Look(LookRules.of(vision.manifest), SourceKind.STILL).feed(observation)
+    assert result.liveness == pytest.approx(observation.liveness)

@@ -37,9 +37,9 @@ def python() -> Path:
     return python
 
 
-def answers(python: Path, folder: Path, role: Role, given: np.ndarray) -> list[np.ndarray]:
+def answers(python: Path, folder: Path, role: Role, given: list[np.ndarray]) -> list[np.ndarray]:
     """What the other interpreter says to the same input."""
-    np.savez(folder / "in.npz", given)
+    np.savez(folder / "in.npz", *given)
     command = [python, HOME / "run_model.py", role, folder / "in.npz", folder / "out.npz"]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
     with np.load(folder / "out.npz") as theirs:
@@ -51,12 +51,13 @@ def test_the_predecessor_gives_the_same_answers(python, portrait, tmp_path):
     """One test for all networks: the environment must be made once, also where tests run side by side."""
     import cv2
 
-    for role, low, high in ((Role.DETECTOR, -1, 1), (Role.LANDMARKS, 0, 1), (Role.EMBEDDING, -1, 1)):
+    lowest = {Role.DETECTOR: -1, Role.LANDMARKS: 0, Role.EMBEDDING: -1, Role.LIVENESS: 0}
+    for role, low in lowest.items():
         card = load_manifest().card(role)
         side = card.input[0].shape[1]
         picture = cv2.resize(portrait[40:240, 120:320], (side, side)).astype(np.float32) / 255
-        given = (low + (high - low) * picture)[None]
-        ours, theirs = load_model(card).run(given), answers(python, tmp_path, role, given)
+        given = [(low + (1 - low) * picture)[None] for _ in card.input]
+        ours, theirs = load_model(card).run(*given), answers(python, tmp_path, role, given)
         for one, other in zip(ours, theirs, strict=True):
             if role is Role.EMBEDDING:  # int8 arithmetic rounds differently: the direction is what counts
                 cosine = one.ravel() @ other.ravel() / (np.linalg.norm(one) * np.linalg.norm(other))
