@@ -539,8 +539,8 @@ class _Teller:
         why = self._why(state.refusal) if state.refusal else None
         return replace(
             self._blank(Screen.OFFER, Layout.OFFER, self.say("offer.title")),
-            body=" ".join(why) if why else "",
-            note="" if why else self.say("offer.note"),
+            body=why[1] if why else "",
+            note=why[0] if why else self.say("offer.note"),
             amount=_amount(order.amount),
             tone=Tone.CAREFUL if why else Tone.NEUTRAL,
             facts=(Fact(self.say("fact.payee"), order.payee),),
@@ -651,7 +651,8 @@ class _Teller:
             body=body,
             icon="check",
             tone=Tone.GOOD,
-            facts=(*self._purchase(state.order), *approval),
+            amount=_amount(state.order.amount),
+            facts=(Fact(self.say("fact.payee"), state.order.payee), *approval),
             qr=self.showing.qr if self.showing.receipt is ReceiptStatus.QR else "",
             actions=choices,
         )

@@ -41,7 +41,7 @@ def fonts_dir() -> Path:
 
 
 def application() -> QGuiApplication:
-    """The one application object, with the fonts that ship. Raises OperatorError when a font can't be read."""
+    """The one application object, with the fonts that ship. Raises OperatorError when one can't be read."""
     app = QGuiApplication.instance()
     if not isinstance(app, QGuiApplication):
         os.environ.setdefault("QML_DISABLE_DISK_CACHE", "1")  # nothing is written outside the data folder

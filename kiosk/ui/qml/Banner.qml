@@ -16,13 +16,13 @@ Rectangle {
         Icon {
             anchors.verticalCenter: parent.verticalCenter
             name: "flask"
-            color: Tokens.onBanner
+            color: Tokens.bannerInk
             size: 44 * Tokens.u
         }
         Words {
             anchors.verticalCenter: parent.verticalCenter
             text: banner.text
-            color: Tokens.onBanner
+            color: Tokens.bannerInk
             font.pixelSize: Tokens.small
             font.weight: Tokens.strong
             wrapMode: Text.NoWrap

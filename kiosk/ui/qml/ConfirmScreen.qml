@@ -33,7 +33,7 @@ Page {
         }
         Words {
             width: parent.width
-            text: page.v.note
+            text: page.wide ? "" : page.v.note
             color: Tokens.quiet
             font.pixelSize: Tokens.small
             topPadding: Tokens.s2
@@ -42,6 +42,12 @@ Page {
     controls: Column {
         width: parent.width
         spacing: Tokens.s3
+        Words {
+            width: parent.width
+            text: page.wide ? page.v.note : ""
+            color: Tokens.quiet
+            font.pixelSize: Tokens.small
+        }
         Words {
             width: parent.width
             text: page.v.body

@@ -44,23 +44,16 @@ Page {
                 }
             }
         }
-        Row {
-            anchors.horizontalCenter: parent.horizontalCenter
-            spacing: Tokens.s2
-            Icon {
-                id: mark
-                anchors.verticalCenter: parent.verticalCenter
-                name: page.v.tone === "bad" ? page.v.icon : ""
-                color: Tokens.bad
-                size: 56 * Tokens.u
-            }
-            Words {
-                anchors.verticalCenter: parent.verticalCenter
-                width: Math.min(implicitWidth, page.heroWidth - 80 * Tokens.u)
-                text: page.v.body
-                color: page.v.tone === "bad" ? Tokens.bad : Tokens.quiet
-                font.weight: page.v.tone === "bad" ? Tokens.strong : Tokens.regular
-            }
+        Words {
+            width: parent.width
+            text: page.v.tone === "bad" ? "" : page.v.body
+            color: Tokens.quiet
+        }
+        Notice {
+            width: parent.width
+            text: page.v.tone === "bad" ? page.v.body : ""
+            icon: page.v.icon
+            tone: page.v.tone
         }
     }
     controls: Column {
@@ -85,6 +78,7 @@ Page {
                         anchors.fill: parent
                         visible: cell.modelData !== "" && cell.modelData !== "erase"
                         label: cell.modelData
+                        labelSize: Tokens.heading
                         onPressed: page.bridge.digit(cell.modelData)
                     }
                     PressButton {
@@ -93,6 +87,7 @@ Page {
                         label: page.v.erase
                         icon: "erase"
                         weight: "plain"
+                        labelSize: Tokens.small
                         onPressed: page.bridge.erase()
                     }
                 }
@@ -109,6 +104,7 @@ Page {
                     readonly property var action: page.v.actions[index] ?? ({})
                     width: (ways.width - ways.spacing) * (index === 0 ? 0.62 : 0.38)
                     implicitHeight: Tokens.buttonLow
+                    labelSize: Tokens.body
                     label: action.label ?? ""
                     icon: action.icon ?? ""
                     weight: action.weight ?? "plain"

@@ -23,7 +23,7 @@ Item {
         name: disc.icon
         color: Tokens.tone(disc.tone)
         size: disc.size * 0.5
-        weight: 1.8
+        weight: disc.icon === "dots" ? 3.4 : 1.8
     }
     Item {
         anchors.fill: parent

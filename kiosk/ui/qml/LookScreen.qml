@@ -53,26 +53,14 @@ Page {
             id: hint
             width: parent.width
             spacing: Tokens.s2
-            Row {
-                anchors.horizontalCenter: parent.horizontalCenter
-                spacing: Tokens.s3
-                Icon {
-                    id: mark
-                    anchors.verticalCenter: parent.verticalCenter
-                    name: page.v.icon
-                    color: Tokens.accent
-                    size: 72 * Tokens.u
-                    weight: 1.9
-                }
-                Words {
-                    anchors.verticalCenter: parent.verticalCenter
-                    width: Math.min(implicitWidth, hint.width - mark.width - parent.spacing)
-                    height: 150 * Tokens.u
-                    text: page.v.title
-                    font.pixelSize: Tokens.heading
-                    font.weight: Tokens.strong
-                    lineHeight: 1.1
-                }
+            Notice {
+                width: parent.width
+                height: 168 * Tokens.u
+                text: page.v.title
+                icon: page.v.icon
+                tone: "neutral"
+                textWeight: Tokens.strong
+                textSize: Tokens.heading
             }
             Words {
                 width: parent.width

@@ -30,7 +30,7 @@ Page {
             icon: page.v.icon
             tone: page.v.tone
             busy: page.v.busy
-            size: 240 * Tokens.u
+            size: (page.wide ? 200 : 240) * Tokens.u
             visible: page.v.qr === ""
         }
         Words {
@@ -39,7 +39,18 @@ Page {
             font.pixelSize: Tokens.title
             font.weight: Tokens.strong
             lineHeight: 1.06
-            topPadding: Tokens.s2
+        }
+        Words {
+            objectName: "amount"
+            width: parent.width
+            text: page.v.qr === "" ? page.v.amount : ""
+            font.pixelSize: Tokens.display
+            minimumPixelSize: Tokens.heading
+            fontSizeMode: Text.HorizontalFit
+            font.weight: Tokens.strong
+            font.features: {"tnum": 1}
+            wrapMode: Text.NoWrap
+            lineHeight: 1
         }
         Words {
             width: parent.width

@@ -1,17 +1,21 @@
 import QtQuick
 
-// Something that must be read: a soft panel with an icon.
+// Something that must be read: a soft panel with an icon, a heading if there is one, and words.
 Rectangle {
     id: notice
 
+    property string title: ""
     property string text: ""
     property string tone: "careful"
     property string icon: "warning"
+    property color ground: Tokens.toneSoft(tone)
+    property int textWeight: Tokens.regular
+    property real textSize: Tokens.body
 
-    height: text === "" ? 0 : words.height + 2 * Tokens.s4
+    height: visible ? Math.max(words.height + 2 * Tokens.s3, 136 * Tokens.u) : 0
     visible: text !== ""
     radius: Tokens.radius
-    color: Tokens.toneSoft(tone)
+    color: ground
 
     Icon {
         id: mark
@@ -20,16 +24,29 @@ Rectangle {
         anchors.verticalCenter: parent.verticalCenter
         name: notice.icon
         color: Tokens.tone(notice.tone)
-        size: 64 * Tokens.u
+        size: 72 * Tokens.u
+        weight: 1.8
     }
-    Words {
+    Column {
         id: words
         anchors.left: mark.right
         anchors.right: parent.right
-        anchors.leftMargin: Tokens.s3
+        anchors.leftMargin: Tokens.s4
         anchors.rightMargin: Tokens.s4
         anchors.verticalCenter: parent.verticalCenter
-        text: notice.text
-        horizontalAlignment: Text.AlignLeft
+        spacing: Tokens.s1
+        Words {
+            width: parent.width
+            text: notice.title
+            font.weight: Tokens.strong
+            horizontalAlignment: Text.AlignLeft
+        }
+        Words {
+            width: parent.width
+            text: notice.text
+            font.pixelSize: notice.textSize
+            font.weight: notice.textWeight
+            horizontalAlignment: Text.AlignLeft
+        }
     }
 }

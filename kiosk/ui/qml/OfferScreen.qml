@@ -4,6 +4,7 @@ import QtQuick
 Page {
     id: page
 
+    readonly property bool refused: v.body !== ""
     readonly property int choices: v.actions.length - 1
 
     hero: Column {
@@ -40,6 +41,7 @@ Page {
     }
     words: Notice {
         width: parent.width
+        title: page.refused ? page.v.note : ""
         text: page.v.body
         tone: page.v.tone
     }
@@ -49,14 +51,16 @@ Page {
 
         Words {
             width: parent.width
-            text: page.v.note
+            text: page.refused ? "" : page.v.note
             color: Tokens.quiet
             font.pixelSize: Tokens.small
             bottomPadding: Tokens.s2
         }
-        Row {
-            id: pair
+        Grid {
+            id: choice
+            readonly property bool pair: page.choices === 2
             width: parent.width
+            columns: pair ? 2 : 1
             spacing: Tokens.s3
             Repeater {
                 model: page.choices
@@ -64,9 +68,10 @@ Page {
                     required property int index
                     readonly property var action: page.v.actions[index] ?? ({})
                     objectName: "choice"
-                    width: (pair.width - pair.spacing * (page.choices - 1)) / page.choices
-                    implicitHeight: (page.choices > 1 ? 320 : 144) * Tokens.u
-                    tall: page.choices > 1
+                    width: choice.pair ? (choice.width - choice.spacing) / 2 : choice.width
+                    implicitHeight: (choice.pair ? 320 : 144) * Tokens.u
+                    tall: choice.pair
+                    labelSize: page.wide && choice.pair ? Tokens.body : Tokens.label
                     label: action.label ?? ""
                     icon: action.icon ?? ""
                     weight: "primary"

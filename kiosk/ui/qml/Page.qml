@@ -12,6 +12,7 @@ Item {
     property alias controls: controlArea.data
     property bool showShop: true
     readonly property bool wide: width > height
+    readonly property bool alone: v.actions.length === 0 && v.facts.length === 0
     readonly property real innerTop: head.y + head.height
     readonly property real innerBottom: height - 116 * Tokens.u
     readonly property real heroWidth: heroArea.width
@@ -48,9 +49,9 @@ Item {
     }
     Item {
         id: heroArea
-        x: page.wide && page.v.mirrored ? parent.width - width - Tokens.margin : Tokens.margin
+        x: page.wide && !page.alone && page.v.mirrored ? parent.width - width - Tokens.margin : Tokens.margin
         y: page.innerTop
-        width: page.wide ? parent.width * 0.54 - Tokens.margin : parent.width - 2 * Tokens.margin
+        width: page.wide && !page.alone ? parent.width * 0.54 - Tokens.margin : parent.width - 2 * Tokens.margin
         height: page.wide ? page.innerBottom - y
               : (wordArea.height > 0 ? wordArea.y - Tokens.s4 : controlArea.y - Tokens.s4) - y
     }

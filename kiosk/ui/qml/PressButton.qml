@@ -8,10 +8,12 @@ Item {
     property string icon: ""
     property string weight: "secondary"
     property bool tall: false
+    property real padding: Tokens.s2
+    property real labelSize: plain ? Tokens.body : Tokens.label
     readonly property bool touchTarget: true
     readonly property bool primary: weight === "primary"
     readonly property bool plain: weight === "plain"
-    readonly property color ink: primary ? Tokens.onAccent : plain ? Tokens.quiet : Tokens.ink
+    readonly property color ink: primary ? Tokens.accentInk : plain ? Tokens.quiet : Tokens.ink
 
     signal pressed
 
@@ -35,7 +37,7 @@ Item {
     Column {
         visible: button.tall
         anchors.centerIn: parent
-        width: parent.width - 2 * Tokens.s3
+        width: parent.width - 2 * button.padding
         spacing: Tokens.s3
         Icon {
             anchors.horizontalCenter: parent.horizontalCenter
@@ -48,7 +50,7 @@ Item {
             width: parent.width
             text: button.label
             color: button.ink
-            font.pixelSize: Tokens.label
+            font.pixelSize: button.labelSize
             font.weight: Tokens.strong
             lineHeight: 1.05
         }
@@ -69,10 +71,10 @@ Item {
         }
         Words {
             anchors.verticalCenter: parent.verticalCenter
-            width: Math.min(implicitWidth, button.width - mark.width - 2 * Tokens.s3 - Tokens.s2)
+            width: Math.min(implicitWidth, button.width - (mark.visible ? mark.width + Tokens.s2 : 0) - 2 * button.padding)
             text: button.label
             color: button.ink
-            font.pixelSize: button.plain ? Tokens.body : Tokens.label
+            font.pixelSize: button.labelSize
             font.weight: Tokens.strong
             lineHeight: 1
         }

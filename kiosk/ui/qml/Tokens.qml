@@ -16,7 +16,7 @@ QtObject {
     readonly property color quiet: dark ? "#b9c0c9" : "#484e56"
     readonly property color accent: dark ? "#a9c1ff" : "#1f3fae"
     readonly property color accentDown: dark ? "#c9d8ff" : "#172f86"
-    readonly property color onAccent: dark ? "#0b1738" : "#ffffff"
+    readonly property color accentInk: dark ? "#0b1738" : "#ffffff"
     readonly property color accentSoft: dark ? "#1b2745" : "#e6ebfa"
     readonly property color good: dark ? "#7fdcab" : "#0a5c3b"
     readonly property color goodSoft: dark ? "#123226" : "#e0f1e8"
@@ -25,7 +25,7 @@ QtObject {
     readonly property color bad: dark ? "#ffb1a6" : "#96160f"
     readonly property color badSoft: dark ? "#3d1b17" : "#fbe5e2"
     readonly property color banner: dark ? "#f2c56b" : "#3b2a06"
-    readonly property color onBanner: dark ? "#231800" : "#ffe9b8"
+    readonly property color bannerInk: dark ? "#231800" : "#ffe9b8"
     readonly property color paper: "#ffffff"
     readonly property color none: "transparent"
 
