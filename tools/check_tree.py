@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,10 +38,9 @@ def main() -> int:
 
 def listed() -> list[str]:
     """Relative names of the files that are, or would be, committed."""
-    answer = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=False,
-    ) if (ROOT / ".git").exists() else None  # fmt: skip
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    tracked = (ROOT / ".git").exists() and shutil.which("git") is not None
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, check=False) if tracked else None
     if answer is not None and answer.returncode == 0:
         names = [os.fsdecode(name) for name in answer.stdout.split(b"\0") if name]
         return [name for name in dict.fromkeys(names) if (ROOT / name).is_file()]
