@@ -76,3 +76,7 @@ def main() -> None:
         sys.stderr.close()
         code = 141
     sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()
