@@ -1,0 +1,244 @@
+"""`kiosk pay` against a real sandbox: every exit code, one line each, and money that is never doubled."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kiosk.acquirer.journal import Journal
+from kiosk.sandbox.recapture import as_print, as_screen
+
+from ..sandbox.conftest import Running
+from .conftest import DEMO, PAYER, Kiosk, Ran
+
+PROBE = DEMO / "probe" / f"{PAYER}.jpg"
+STRANGER = DEMO / "probe" / "stranger.jpg"
+
+
+def pay(kiosk: Kiosk, shop: Running, *more: str | Path, camera: Path = PROBE, amount: str = "38.50") -> Ran:
+    return kiosk("pay", "--camera", camera, "--amount", amount, "--data-dir", shop.folder, *more)
+
+
+def one_line(ran: Ran) -> str:
+    assert ran.err.count("\n") == 1, ran.err
+    assert ran.err.startswith("kiosk: ")
+    return ran.err
+
+
+def debits(shop: Running, order: str) -> list[int]:
+    return [row.debited_minor for row in shop.rows(order) if row.debited_minor]
+
+
+def test_an_enrolled_payer_s_photograph_is_approved_and_debited_once(kiosk: Kiosk, shop: Running) -> None:
+    ran = pay(kiosk, shop, "--order", "P-1")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("APPROVED ¥ 38.50 order P-1 ")
+    assert "PAYMENT APPROVED" in ran.out
+    assert debits(shop, "P-1") == [3850]
+
+
+def test_json_is_one_object_and_nothing_else(kiosk: Kiosk, shop: Running) -> None:
+    ran = pay(kiosk, shop, "--json", "--order", "P-2")
+    report = json.loads(ran.out)
+    assert (ran.code, ran.err) == (0, "")
+    assert report["outcome"] == "approved"
+    assert report["liveness"] == "live"
+    assert report["approval"]
+
+
+def test_a_stranger_is_not_recognised(kiosk: Kiosk, shop: Running) -> None:
+    ran = pay(kiosk, shop, "--order", "P-3", camera=STRANGER)
+    assert ran.code == 11
+    assert "not recognised" in one_line(ran)
+    assert shop.rows("P-3") == []
+
+
+@pytest.mark.parametrize("recapture", [as_print, as_screen])
+def test_a_recapture_of_the_payer_is_a_suspected_attack(
+    kiosk: Kiosk, shop: Running, tmp_path: Path, recapture: object
+) -> None:
+    picture = cv2.cvtColor(cv2.imread(str(PROBE)), cv2.COLOR_BGR2RGB)
+    attack = recapture(np.asarray(picture, np.uint8), 10)  # type: ignore[operator]
+    cv2.imwrite(str(tmp_path / "attack.png"), cv2.cvtColor(attack, cv2.COLOR_RGB2BGR))
+    ran = pay(kiosk, shop, "--order", "P-4", camera=tmp_path / "attack.png")
+    assert ran.code == 12
+    assert "presentation attack suspected" in one_line(ran)
+    assert shop.rows("P-4") == []
+
+
+def test_no_face_is_said_so(kiosk: Kiosk, shop: Running, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((480, 640, 3), 127, np.uint8))
+    ran = pay(kiosk, shop, camera=tmp_path / "wall.png")
+    assert ran.code == 13
+    assert "no usable face" in one_line(ran)
+
+
+def test_two_faces_stop_the_look(kiosk: Kiosk, shop: Running, tmp_path: Path) -> None:
+    picture = cv2.imread(str(PROBE))
+    cv2.imwrite(str(tmp_path / "two.png"), np.hstack([picture, picture]))
+    ran = pay(kiosk, shop, camera=tmp_path / "two.png")
+    assert ran.code == 13
+    assert "one person" in one_line(ran)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--amount", "0"], 2, "more than zero"),
+        (["--amount", "-5"], 2, "negative"),
+        (["--amount", "12.345"], 2, "decimals"),
+        (["--amount", "1e3"], 2, "not a number"),
+        (["--amount", "38.50", "--currency", "XYZ"], 2, "unknown currency"),
+        (["--amount", "38.50", "--currency", "EUR"], 2, "not taken here"),
+        (["--amount", "38.50", "--digits", "12a4"], 2, "--digits"),
+        (["--amount", "99999.00"], 16, "over the limit"),
+    ],
+)
+def test_a_wrong_amount_is_one_line_and_takes_no_picture(
+    kiosk: Kiosk, shop: Running, arguments: list[str], code: int, told: str
+) -> None:
+    ran = kiosk("pay", "--camera", PROBE, "--data-dir", shop.folder, *arguments)
+    assert ran.code == code
+    assert told in one_line(ran)
+
+
+@pytest.mark.parametrize("source", ["/dev/video99", "pi", "nothing.jpg", "corrupt.jpg", "empty"])
+def test_a_camera_that_isn_t_there_or_a_broken_picture_is_wrong_use(
+    kiosk: Kiosk, shop: Running, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "corrupt.jpg").write_bytes(PROBE.read_bytes()[:300] + b"\0" * 200)
+    (tmp_path / "empty").mkdir()
+    camera = source if source.startswith(("/dev", "pi")) else tmp_path / source
+    ran = pay(kiosk, shop, camera=Path(camera))
+    assert ran.code == 2
+    one_line(ran)
+
+
+def test_an_order_is_paid_once(kiosk: Kiosk, shop: Running) -> None:
+    assert pay(kiosk, shop, "--order", "P-5").code == 0
+    ran = pay(kiosk, shop, "--order", "P-5")
+    assert ran.code == 10
+    one_line(ran)
+    assert debits(shop, "P-5") == [3850]
+
+
+def test_declined_by_the_acquirer(kiosk: Kiosk, shop: Running) -> None:
+    shop.misbehave("decline")
+    ran = pay(kiosk, shop, "--order", "P-6")
+    assert ran.code == 10
+    assert "nothing was charged" in one_line(ran)
+    assert debits(shop, "P-6") == []
+
+
+@pytest.mark.parametrize("fault", ["bad-signature", "alter-body", "drop-answer"])
+def test_an_answer_that_can_t_be_verified_is_unknown_and_then_resolved(
+    kiosk: Kiosk, shop: Running, fault: str
+) -> None:
+    shop.misbehave(fault)
+    ran = pay(kiosk, shop, "--order", f"P-{fault}", "--resolve", "0")
+    assert ran.code == 14
+    assert "don't pay again" in one_line(ran)
+    with Journal(shop.folder / "journal.sqlite") as journal:
+        assert [attempt.order.order_ref for attempt in journal.open_attempts()] == [f"P-{fault}"]
+    assert kiosk("resolve", "--data-dir", shop.folder).code == 0
+    assert debits(shop, f"P-{fault}") == [3850]
+    with Journal(shop.folder / "journal.sqlite") as journal:
+        assert journal.open_attempts() == []
+        assert journal.payments(1)[0].answer is not None
+
+
+def test_an_unknown_outcome_is_asked_for_while_the_payer_waits(kiosk: Kiosk, shop: Running) -> None:
+    shop.misbehave("drop-answer")
+    ran = pay(kiosk, shop, "--order", "P-7")
+    assert ran.code == 0
+    assert debits(shop, "P-7") == [3850]
+
+
+def test_killed_after_sending_the_payment_is_resolved_at_the_next_start(kiosk: Kiosk, shop: Running) -> None:
+    shop.misbehave("drop-answer")
+    command = [sys.executable, "-m", "kiosk.cli.main", "pay", "--camera", str(PROBE), "--amount", "38.50"]
+    process = subprocess.Popen([*command, "--order", "P-8", "--data-dir", str(shop.folder)])
+    deadline = time.monotonic() + 30
+    while not shop.rows("P-8") and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    ran = pay(kiosk, shop, "--order", "P-8")  # the next start: the same order must not be paid again
+    assert ran.code == 10
+    assert kiosk("resolve", "--data-dir", shop.folder).code == 0
+    assert debits(shop, "P-8") == [3850]
+    with Journal(shop.folder / "journal.sqlite") as journal:
+        assert journal.verify() is None
+        assert journal.open_attempts() == []
+
+
+def test_without_an_acquirer_nothing_is_sent(kiosk: Kiosk, shop: Running, tmp_path: Path) -> None:
+    """A copy of the kiosk's folder whose sandbox has gone away."""
+    import shutil
+
+    folder = tmp_path / "alone"
+    shutil.copytree(shop.folder, folder)
+    trust = folder / "sandbox" / "acquirer.json"
+    trust.write_text(trust.read_text().replace(shop.address, "http://127.0.0.1:9"))
+    for has_policy in (True, False):
+        if not has_policy:
+            (folder / "policy.jws").unlink()
+        ran = kiosk("pay", "--camera", PROBE, "--amount", "38.50", "--data-dir", folder)
+        assert ran.code == 17
+        assert "nothing" in one_line(ran)
+    with Journal(folder / "journal.sqlite") as journal:
+        assert journal.open_attempts() == []
+
+
+def test_a_key_that_the_acquirer_does_not_know_is_wrong_use(
+    kiosk: Kiosk, shop: Running, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "stolen"
+    (folder / "sandbox").mkdir(parents=True)
+    shutil.copy(shop.folder / "sandbox" / "acquirer.json", folder / "sandbox")
+    ran = kiosk("pay", "--camera", PROBE, "--amount", "38.50", "--data-dir", folder)
+    assert ran.code == 2
+    assert "does not know this kiosk's key" in one_line(ran)
+
+
+def test_nobody_enrolled_is_not_recognised_and_says_what_to_do(
+    kiosk: Kiosk, shop: Running, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "empty"
+    shutil.copytree(shop.folder, folder)
+    for copy in folder.glob("gallery.fpk*"):
+        copy.unlink()
+    ran = kiosk("pay", "--camera", PROBE, "--amount", "38.50", "--data-dir", folder)
+    assert ran.code == 11
+    assert "kiosk enrol" in one_line(ran)
+
+
+def test_a_still_can_t_pay_in_production(kiosk: Kiosk, shop: Running, tmp_path: Path) -> None:
+    (tmp_path / "kiosk.toml").write_text(
+        'mode = "production"\n[models]\naccept_without_leave = '
+        '["mobilefacenet-int8-1", "kiosk-antispoof-int8-1"]\n'
+    )
+    ran = pay(kiosk, shop, "--config", tmp_path / "kiosk.toml")
+    assert ran.code == 2
+    assert "production" in one_line(ran)
+
+
+def test_production_refuses_a_model_without_leave_to_sell(
+    kiosk: Kiosk, shop: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "kiosk.toml").write_text('mode = "production"\n')
+    ran = pay(kiosk, shop, "--config", tmp_path / "kiosk.toml")
+    assert ran.code == 2
+    assert "kiosk-antispoof-int8-1" in one_line(ran)
