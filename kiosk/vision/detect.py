@@ -26,8 +26,8 @@ SAME_FACE_IOU = 0.3
 ALONE = 0.25
 """A face this wide, in parts of the frame's longer side, can't hide another of like size: one of .6 of its
 width (`pipeline.COMPARABLE`) still has 19 px in the network's input, which finds faces from 16 px on."""
-MIN_SIDE_PX = 400
-"""Smaller squares show faces that are too small to compare (`quality.LIMITS.face_px`)."""
+MIN_SIDE_PX = 256
+"""Smaller squares show only faces that are too small to compare (`quality.LIMITS.face_px`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Detector:
         if not len(rows) or _widest(rows) < ALONE * longest:
             rows = np.concatenate([rows, self._scan(frame, shortest)])
         if not len(rows):
-            rows = self._scan(frame, longest // 3)
+            rows = self._scan(frame, max(longest // 3, MIN_SIDE_PX))
         return [face for face in _merge(rows) if _inside(face.box.centre, width, height)]
 
     def _scan(self, frame: _Pyramid, side: int) -> NDArray[np.float32]:

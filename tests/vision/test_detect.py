@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kiosk.vision.detect import Box
+from kiosk.vision.quality import LIMITS
 
 from .scenes import placed
 
@@ -26,6 +27,14 @@ def test_a_small_face_far_off_the_middle_of_a_wide_frame_is_found(detector, head
     faces = detector.detect(placed(head, (1920, 1080), (1500, 100), 240))
     assert len(faces) == 1
     assert faces[0].box.centre == pytest.approx((1620, 220), abs=15)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (640, 480), (1280, 720)])
+def test_the_smallest_face_that_may_be_compared_is_found(detector, head, size):
+    side = round(3 * LIMITS.face_px * 1.05)
+    at = (size[0] // 5, size[1] // 6)
+    (face,) = detector.detect(placed(head, size, at, side))
+    assert face.box.centre == pytest.approx((at[0] + side / 2, at[1] + side / 2), abs=10)
 
 
 def test_a_face_that_fills_the_frame_is_found(detector, head):
