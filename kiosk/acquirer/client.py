@@ -7,6 +7,7 @@ sends a byte now and then, and reads no more than `MAX_BODY_BYTES`.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Mapping
@@ -207,7 +208,8 @@ def _why(error: Exception) -> str:
 
 # --- an end in time -------------------------------------------------------------------------------------
 
-_deadline: ContextVar[_Deadline | None] = ContextVar("_deadline", default=None)
+_deadline: ContextVar[_Deadline] = ContextVar("_deadline")
+"""The one of the call that this thread is making."""
 
 
 class _Deadline:
@@ -238,28 +240,21 @@ class _Deadline:
 
 
 def _shut(sock: socket.socket) -> None:
-    try:  # socket's own method: a TLS socket's would wait for the other side
+    with contextlib.suppress(OSError):  # it is closed already
+        # socket's own method: a TLS socket's would wait for the other side
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        return  # it is closed already
-
-
-def _watched(connection: Any) -> None:
-    deadline = _deadline.get()
-    if deadline is not None:
-        deadline.watch(connection.sock)
 
 
 class _PlainConnection(HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        _watched(self)
+        _deadline.get().watch(self.sock)
 
 
 class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        _watched(self)
+        _deadline.get().watch(self.sock)
 
 
 class _PlainPool(HTTPConnectionPool):

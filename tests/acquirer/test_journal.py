@@ -388,7 +388,7 @@ journal._db.set_progress_handler(stop, 1)
     assert child(path, script).returncode == 9
     with Journal(path) as journal:
         assert journal.verify() is None
-        assert journal.payments() == []
+        assert [payment.order.order_ref for payment in journal.payments()] in ([], ["the-order"])
 
 
 def test_a_disk_that_refuses_a_write_is_said(path):

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from kiosk.acquirer.trust import load_trust
+from kiosk.cli.sandbox import app
+from kiosk.domain.errors import OperatorError
+from kiosk.sandbox.keys import OwnKey, Terminals, key_id_of
+from kiosk.sandbox.server import home
+
+from ..acquirer.parts import a_payment, an_effect
+from .conftest import running
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_ledger_can_be_read_while_the_sandbox_runs(sandbox):
+    effect = an_effect()
+    sandbox.client().send(a_payment(effect))
+    rows = json.loads(run("ledger", "--data-dir", sandbox.folder, "--json").stdout)["rows"]
+    (row,) = [row for row in rows if row["ref"] == effect.ref]
+    assert (row["result"], row["minor"], row["currency"], row["debited_minor"]) == (
+        "approved",
+        3850,
+        "CNY",
+        3850,
+    )
+    text = run("ledger", "--data-dir", sandbox.folder).stdout
+    assert effect.ref in text
+    assert "minor units debited" in text
+
+
+def test_a_folder_without_a_ledger_is_said(tmp_path):
+    assert isinstance(run("ledger", "--data-dir", tmp_path).exception, OperatorError)
+
+
+def test_wrong_options_are_said_before_anything_listens(tmp_path):
+    assert "--mode" in str(run("--data-dir", tmp_path, "--port", "0", "--mode", "x").exception)
+    assert "explode" in str(run("--data-dir", tmp_path, "--port", "0", "--fault", "explode").exception)
+
+
+def test_a_port_that_is_taken_is_said(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("--data-dir", tmp_path, "--port", taken.getsockname()[1])
+    assert "can't listen" in str(result.exception)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OperatorError, match="can't be made"):
+        home(tmp_path / "file")
+
+
+def test_a_restart_keeps_the_keys_that_kiosks_pinned(tmp_path):
+    with running(tmp_path, "--host", "::1") as first:
+        before = first.trust
+        assert first.address.startswith("http://[::1]:")
+    with running(tmp_path) as second:
+        assert second.trust.acquirer_keys == before.acquirer_keys
+        assert second.trust.policy_keys == before.policy_keys
+    assert load_trust(tmp_path / "sandbox" / "acquirer.json").base_url == second.address
+
+
+def test_only_public_keys_are_registered(tmp_path):
+    key = OwnKey(tmp_path / "own.key", "acq")
+    for wrong in (tmp_path / "own.key", tmp_path / "missing.pub"):
+        with pytest.raises(OperatorError, match="not a public key"):
+            Terminals(tmp_path, tmp_path).register(wrong)
+    assert key.key_id == key_id_of(key.public_der, "acq")
+
+
+def test_a_list_of_terminals_that_is_none_is_said(tmp_path):
+    (tmp_path / "terminals.json").write_text("[]")
+    with pytest.raises(OperatorError, match=r"terminals\.json"):
+        Terminals(tmp_path, tmp_path).find("dev-1")
