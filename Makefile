@@ -29,7 +29,7 @@ demo: setup ## run the whole path on sample people [HEADLESS=1: without a window
 
 test: setup ## run every test [ARGS='tests/domain -k money', JOBS=1]
 	@$(BIN)/python -m pytest -n $(JOBS) $(if $(ARGS),$(ARGS),--cov --cov-report=)
-	@$(if $(ARGS),:,$(BIN)/python -m coverage report --include='kiosk/domain/*' --fail-under=100 --show-missing --skip-covered)
+	@$(if $(ARGS),:,$(BIN)/python -m coverage report --include='kiosk/domain/*,kiosk/acquirer/*' --fail-under=100 --show-missing --skip-covered)
 
 check: setup ## lint, types, layers, links, what is in the tree
 	@$(BIN)/ruff check .
