@@ -48,7 +48,9 @@ TRUST_PLACES: Final = ("acquirer.json", "sandbox/acquirer.json")
 class Base:
     """A kiosk's data folder. Parts are made when they are first asked for, and once."""
 
-    def __init__(self, data_dir: Path, config: Config, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, data_dir: Path, config: Config, warn: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.data_dir, self.config, self.warn = data_dir, config, warn
         self.clock = SystemClock()
         self.manifest = load_manifest()

@@ -78,7 +78,26 @@ def _sample_picture() -> Path:
     return pictures[0]
 
 
-SECTIONS: dict[str, Callable[[Options], dict[str, Any]]] = {"vision": vision, "search": search}
+def payment(options: Options) -> dict[str, Any]:
+    """Signing and verifying, the journal's fsync, a payment's whole way to a sandbox and back."""
+    from kiosk.cli.bench_kiosk import payment_figures
+
+    return payment_figures(options.runs)
+
+
+def app(options: Options) -> dict[str, Any]:
+    """Cold start to the idle screen, idle load with the camera off, memory with 20,000 enrolled."""
+    from kiosk.cli.bench_kiosk import app_figures
+
+    return app_figures(min(options.runs, 3))
+
+
+SECTIONS: dict[str, Callable[[Options], dict[str, Any]]] = {
+    "vision": vision,
+    "search": search,
+    "payment": payment,
+    "app": app,
+}
 """Name to section, in the order in which they run."""
 
 

@@ -10,11 +10,8 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from kiosk.cli.common import complain, say
+from kiosk.cli.processes import command, running_sandbox
 from kiosk.domain.decision import Reason
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money
@@ -83,7 +81,7 @@ def demo(
     folder = keep or Path(tempfile.mkdtemp(prefix="kiosk-demo-"))
     started = time.monotonic()
     try:
-        with _sandbox(folder) as address:
+        with running_sandbox(folder) as address:
             say(f"sandbox acquirer at {address} (a process of its own, every message signed)")
             _enrol(folder)
             _sell(folder, paced=display)
@@ -92,21 +90,6 @@ def demo(
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     say(f"demo finished in {time.monotonic() - started:.1f} s")
-
-
-@contextmanager
-def _sandbox(folder: Path) -> Iterator[str]:
-    """`kiosk sandbox` as anybody would start it, on a free port; ended when the block ends."""
-    command = [sys.executable, "-m", "kiosk.cli.main", "sandbox", "--data-dir", str(folder), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        if not line.startswith("sandbox ready "):
-            raise OperatorError("the sandbox did not start", do="Run `kiosk sandbox` to see why.")
-        yield line.split()[2]
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def _assets() -> Path:
@@ -285,5 +268,5 @@ def _told(state: State) -> str:
 def _ledger(folder: Path) -> None:
     """What the acquirer's books say."""
     say("\nthe sandbox's ledger:")
-    command = [sys.executable, "-m", "kiosk.cli.main", "sandbox", "ledger", "--data-dir", str(folder)]
-    say(subprocess.run(command, check=True, capture_output=True, text=True).stdout.rstrip())
+    ledger = command("sandbox", "ledger", "--data-dir", folder)
+    say(subprocess.run(ledger, check=True, capture_output=True, text=True).stdout.rstrip())

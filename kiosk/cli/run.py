@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kiosk.cli.common import ConfigFile, DataDir, complain
+from kiosk.cli.common import ConfigFile, DataDir, complain, say
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money, MoneyError
 from kiosk.domain.payment import Offer, Order
@@ -65,6 +65,12 @@ def run(
             if order is not None:
                 kiosk.kernel.post(Offer(order))
             try:
-                run_window(app, bridge, fullscreen=not windowed, orientation=base.config.screen.orientation)
+                run_window(
+                    app,
+                    bridge,
+                    fullscreen=not windowed,
+                    orientation=base.config.screen.orientation,
+                    on_ready=lambda: say("kiosk ready"),
+                )
             finally:
                 front.stop()

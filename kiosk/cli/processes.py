@@ -1,0 +1,35 @@
+"""Other processes of this product, started by a command and ended with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kiosk.domain.errors import OperatorError
+
+__all__ = ["command", "running_sandbox"]
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """`kiosk ARGUMENTS` with this very interpreter."""
+    return [sys.executable, "-m", "kiosk.cli.main", *map(str, arguments)]
+
+
+@contextmanager
+def running_sandbox(folder: Path) -> Iterator[str]:
+    """`kiosk sandbox` on a free port with `folder` as its data folder; its address; ended with the block."""
+    arguments = command("sandbox", "--data-dir", folder, "--port", "0")
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("sandbox ready "):
+            raise OperatorError("the sandbox did not start", do="Run `kiosk sandbox` to see why.")
+        yield line.split()[2]
+    finally:
+        process.terminate()
+        process.wait(10)
+        if process.stdout:
+            process.stdout.close()
