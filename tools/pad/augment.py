@@ -21,9 +21,8 @@ NEAR, FAR = 1.4, 2.7
 """Sides of the two crops, in face widths."""
 SIDE = 96
 """Sides of the two crops, in pixels."""
-CAMERA = 0.3
-"""How far the camera strays, of `recapture.camera`'s 1. Strong variation is stored by data.py with the
-teacher's answer to it: whether blur and flat colours are cues is learned, not decreed."""
+CAMERA = 0.5
+"""How far the camera strays, of `recapture.camera`'s 1. At 1, blur and flat colours are no cue any more."""
 
 
 def plain(rgb: Rgb, box: Box) -> tuple[Rgb, Rgb]:
@@ -38,7 +37,7 @@ def varied(rgb: Rgb, box: Box, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
         rgb, box = _reframed(rgb, box, rng)
     if rng.random() < 0.5:
         rgb, box = _from_afar(rgb, box, rng)
-    if rng.random() < 0.6:
+    if rng.random() < 0.75:
         rgb = camera(rgb, rng, strength=CAMERA)
     if rng.random() < 0.5:
         rgb = np.ascontiguousarray(rgb[:, ::-1])

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.sandbox.recapture import Instrument, camera, recapture
+from kiosk.sandbox.recapture import Instrument, recapture
 
 __all__ = ["DEMONSTRATED", "LIVE", "Cache", "Row", "build", "deal", "is_known"]
 
@@ -32,8 +32,6 @@ MARGIN = 4.4
 LARGEST_FACE_PX = 180
 """Wider faces are stored smaller: the near crop needs 69 px of face."""
 FRAMES_PER_CLIP = 12
-VARIATIONS = 2
-"""Views through other cameras that are stored with each picture: the teacher answers for them too."""
 
 Rgb = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -58,7 +56,7 @@ class Row:
     split: str
     """`train` (train.csv, LFW), `pad` (pad.csv) or `video`."""
     origin: str
-    """`real`; `varied`: a real one through another camera; `simulated`: a recapture of a live one."""
+    """`real`, or `simulated`: a recapture of a live one."""
     path: str
 
     @property
@@ -193,15 +191,7 @@ class _Writer:
         self._offset = 0
 
     def add(self, rgb: Rgb, box: Box, source: _Source, label: str, origin: str) -> None:
-        self._store(*_surroundings(rgb, box), source, label, origin)
-
-    def add_variations(self, rgb: Rgb, box: Box, source: _Source, seed: int) -> None:
         part, moved = _surroundings(rgb, box)
-        for number in range(VARIATIONS):
-            seen = camera(part, np.random.default_rng((seed, number)))
-            self._store(seen, moved, source, source.label, "varied")
-
-    def _store(self, part: Rgb, moved: Box, source: _Source, label: str, origin: str) -> None:
         height, width = part.shape[:2]
         place = (self._offset, height, width, *(round(value, 2) for value in moved))
         row = Row(*place, label, source.subject, source.dataset, source.split, origin, source.path.name)
@@ -246,10 +236,7 @@ def build(data: Path, folder: Path, detect: Detect, *, seed: int = 1) -> None:
         elif source.dataset == "lfw":
             box = min(faces, key=lambda face: abs(face[0] + face[2] - 250) + abs(face[1] + face[3] - 250))
         writer.add(rgb, box, source, source.label, "real")
-        if source.dataset == "student_crops":
-            continue
-        writer.add_variations(rgb, box, source, seed * 1_000_003 + number)
-        if source.label == LIVE:
+        if source.label == LIVE and source.dataset != "student_crops":
             for instrument, species in ((Instrument.PRINT, "print"), (Instrument.SCREEN, "replay")):
                 made = _simulate(
                     rgb, box, instrument, detect, seed * 1_000_003 + 2 * number + (species == "print")

@@ -234,7 +234,7 @@ def summary(network: AntiSpoof, cache: Cache, rows: list[Row]) -> str:
 
 
 def split(cache: Cache, hold_out: str) -> tuple[list[Row], list[Row]]:
-    """Rows to train on, and rows kept apart as they are, as `hold_out` says (see `Recipe`)."""
+    """Rows to train on, and rows kept apart, as `hold_out` says (see `Recipe`)."""
     usable = [row for row in cache.rows if row.dataset not in REPORT_ONLY and row.subject not in DEMONSTRATED]
     if "/" in hold_out:
         fold, folds = (int(part) for part in hold_out.split("/"))
@@ -245,7 +245,6 @@ def split(cache: Cache, hold_out: str) -> tuple[list[Row], list[Row]]:
     else:
         kept = [row for row in usable if row.dataset == hold_out]
         used = [row for row in usable if row.dataset != hold_out]
-    kept = [row for row in kept if row.origin != "varied"]
     return used, kept + [row for row in cache.rows if row.dataset in REPORT_ONLY]
 
 
