@@ -172,7 +172,7 @@ def _sell(folder: Path, *, paced: bool) -> None:
 
         thread = threading.Thread(target=play, name="demo", daemon=True)
         thread.start()
-        run_window(app, bridge, fullscreen=paced, orientation=base.config.screen.orientation)
+        run_window(app, bridge, fullscreen=False, orientation=base.config.screen.orientation)
         thread.join(PATIENCE_S)
         front.stop()
     if failures:

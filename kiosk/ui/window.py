@@ -101,6 +101,7 @@ def run_window(
     if on_ready is not None:
         _once(view, on_ready)
     if fullscreen:
+        view.setGeometry(app.primaryScreen().geometry())  # where no window manager does it
         view.showFullScreen()
     else:
         view.resize(WINDOW_PX["landscape" if orientation == "landscape" else "portrait"])
