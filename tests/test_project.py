@@ -45,6 +45,17 @@ def test_every_dependency_is_locked() -> None:
     assert names(PROJECT["dependency-groups"]["build"]) <= set(locked("build"))
 
 
+def test_what_is_locked_is_what_the_project_asks_for() -> None:
+    from packaging.requirements import Requirement
+
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"]
+    for text in (*project["dependencies"], *extras["sandbox"], *extras["dev"]):
+        wanted = Requirement(text)
+        version = locked("dev")[canonical(wanted.name)]
+        assert wanted.specifier.contains(version), f"{text}, locked {version}: run `make lock`"
+
+
 def test_the_locks_agree_on_every_version() -> None:
     everything = locked("dev")
     for name in ("runtime", "build"):
