@@ -50,8 +50,8 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         ("key", lambda: _key(base)),
         ("journal", lambda: _journal(base)),
         ("gallery", lambda: _gallery(base)),
+        ("acquirer", lambda: _acquirer(base)),  # brings the policy, where it answers
         ("policy", lambda: _policy(base)),
-        ("acquirer", lambda: _acquirer(base)),
         ("screen", _screen),
     )
     for name, check in parts:

@@ -74,8 +74,11 @@ def stage(bridge: Bridge, orientation: Orientation = "auto") -> QQuickView:
 
 def unload(view: QQuickView) -> None:
     """Take the screens out of the window and close it: nothing is bound to the bridge any more."""
-    view.setSource(QUrl())
     view.close()
+    screens = view.rootObject()
+    if screens is not None:
+        screens.setParentItem(None)  # out of the scene first: what binds to the window is not asked again
+    view.setSource(QUrl())
     view.deleteLater()
 
 
