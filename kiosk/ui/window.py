@@ -77,7 +77,8 @@ def unload(view: QQuickView) -> None:
     view.close()
     screens = view.rootObject()
     if screens is not None:
-        screens.setParentItem(None)  # out of the scene first: what binds to the window is not asked again
+        # Out of the scene first: what binds to the window is not asked again. Qt takes None, its stubs do not.
+        screens.setParentItem(None)  # type: ignore[arg-type]
     view.setSource(QUrl())
     view.deleteLater()
 
