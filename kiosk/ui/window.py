@@ -77,7 +77,7 @@ def unload(view: QQuickView) -> None:
     view.close()
     screens = view.rootObject()
     if screens is not None:
-        # Out of the scene first: what binds to the window is not asked again. Qt takes None, its stubs do not.
+        # Out of the scene first: what binds to the window is not asked again. Its stubs do not know None.
         screens.setParentItem(None)  # type: ignore[arg-type]
     view.setSource(QUrl())
     view.deleteLater()
