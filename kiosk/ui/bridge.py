@@ -267,9 +267,9 @@ class Bridge(QObject):
     @Slot(object)
     def _take(self, change: Callable[[Showing], Showing]) -> None:
         before, after = self._showing, change(self._showing)
-        moved = type(after.state) is not type(before.state)
-        if moved:
+        if _another_look(before.state, after.state):
             after = replace(after, look=Look())
+        if type(after.state) is not type(before.state):
             self._session = self._at_new_state(after.state)
         elif _checked(before.state, after.state):
             self._session = replace(self._session, digits="")
@@ -327,6 +327,13 @@ class Bridge(QObject):
         if self._image is not None:
             self._image = None
             self.framed.emit()
+
+
+def _another_look(before: State, after: State) -> bool:
+    """Whether what was said about the last look is over."""
+    if isinstance(before, Looking) and isinstance(after, Looking):
+        return before.attempt != after.attempt
+    return isinstance(before, Looking) or isinstance(after, Looking)
 
 
 def _checked(before: State, after: State) -> bool:

@@ -146,7 +146,7 @@ def _filling(picture: QImage, size: QSizeF) -> QRectF:
 
 def _qr(text: str) -> QImage:
     """One pixel a module, the quiet zone included."""
-    code = segno.make(text, error="m", micro=False)
+    code = segno.make(text, error="l", micro=False)
     dark = np.array([list(row) for row in code.matrix_iter(border=QUIET_ZONE)], dtype=np.uint8)
     grey = np.ascontiguousarray(255 * (1 - dark), dtype=np.uint8)
     side = grey.shape[0]

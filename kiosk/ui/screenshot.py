@@ -245,7 +245,7 @@ def synthetic_face() -> Frame:
     paint((320, 410), (52, 70), shade, 3)
     paint((320, 232), (128, 165), hair, 3)
     paint((320, 262), (108, 142), skin, 3)
-    paint((320, 150), (112, 58), hair, 8)
+    paint((320, 150), (106, 62), hair, 4)
     for x in (278, 362):
         paint((x, 252), (13, 8), (250, 248, 245))
         paint((x, 252), (7, 8), hair)

@@ -681,10 +681,10 @@ class _Teller:
                 return self.say("approved.scan"), done
 
     def _declined(self, state: Declined) -> View:
-        key = f"declined.{state.answer.code}"
+        key = f"declined_because.{state.answer.code}"
         return replace(
             self._blank(Screen.DECLINED, Layout.MESSAGE, self.say("declined.title")),
-            body=self.say(key if key in self.say.table else "declined.other"),
+            body=self.say(key if key in self.say.table else "declined_because.other"),
             note=self.say("declined.nothing_charged"),
             icon="cross",
             tone=Tone.BAD,

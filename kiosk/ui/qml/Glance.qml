@@ -12,12 +12,11 @@ Item {
 
     Repeater {
         model: 3
-        Rectangle {
+        Oval {
             required property int index
             anchors.centerIn: parent
             width: glance.width * (1 - 0.17 * index)
             height: glance.height * (1 - 0.17 * index)
-            radius: width / 2
             color: index === 2 ? Tokens.surface : Tokens.accentSoft
             opacity: index === 0 ? 0.55 : 1
         }
@@ -26,7 +25,7 @@ Item {
         id: drawing
         width: 24
         height: 24
-        scale: glance.size / 44
+        scale: glance.size / 40
         transformOrigin: Item.TopLeft
         x: (glance.width - 24 * scale) / 2
         y: (glance.height - 24 * scale) / 2

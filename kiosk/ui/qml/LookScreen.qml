@@ -13,11 +13,9 @@ Page {
         height: high
         width: high * 0.8
 
-        Rectangle {
+        Oval {
             anchors.fill: parent
             anchors.margins: 34 * Tokens.u
-            radius: Math.min(width, height) / 2
-            color: Tokens.accentSoft
             visible: !preview.filled
             Icon {
                 anchors.centerIn: parent
@@ -60,7 +58,7 @@ Page {
                 icon: page.v.icon
                 tone: "neutral"
                 textWeight: Tokens.strong
-                textSize: Tokens.heading
+                textSize: 52 * Tokens.u
             }
             Words {
                 width: parent.width

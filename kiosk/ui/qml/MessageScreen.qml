@@ -12,7 +12,7 @@ Page {
 
         Rectangle {
             anchors.horizontalCenter: parent.horizontalCenter
-            width: (page.wide ? 420 : 440) * Tokens.u
+            width: (page.wide ? 500 : 620) * Tokens.u
             height: width
             radius: Tokens.radius
             color: Tokens.paper
