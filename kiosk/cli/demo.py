@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -203,9 +204,7 @@ class _Player:
         say(f"\n== {sale.title} ==")
         self._kiosk.looker.open_source = lambda: open_source(str(sale.picture))
         store = self._base.config.store
-        order = Order(
-            f"DEMO-{sale.picture.stem}-{sale.amount}", Money.parse(sale.amount, store.currency), store.payee
-        )
+        order = Order(f"DEMO-{secrets.token_hex(4)}", Money.parse(sale.amount, store.currency), store.payee)
         self._kiosk.kernel.post(Offer(order))
         self._until(Offered)
         self._press("pay_another_way" if sale.another_way else "pay_with_face")
