@@ -16,10 +16,12 @@ from PySide6.QtQml import QQmlExpression, qmlContext
 from PySide6.QtQuick import QQuickItem, QQuickView
 from PySide6.QtTest import QTest
 
-from kiosk.domain.payment import PayWithFace
+from kiosk.domain.payment import Answer, PayWithFace, Result
+from kiosk.domain.receipt import Receipt, render
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.screenshot import NOW, ORIENTATIONS, SCENES, SHOP, Picture, bridge_for
 from kiosk.ui.texts import languages, texts
+from kiosk.ui.view import ReceiptStatus
 from kiosk.ui.window import FAMILIES, QML, fonts_dir, stage, unload
 
 GRID = 1080
@@ -250,6 +252,52 @@ def test_the_preview_is_drawn_inside_the_oval_only(draw) -> None:
     ground = image.pixelColor(2, image.height() // 2)
     assert image.pixelColor(where.left() + 2, where.top() + 2) == ground
     assert image.pixelColor(where.center()) != ground
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_whole_receipt_can_be_scanned(orientation: str, draw) -> None:
+    import cv2
+
+    answer = Answer(Result.APPROVED, approval="A1B2C3", rrn="123456789012")
+    state = next(scene.showing.state for scene in SCENES if scene.name == "approved")
+    receipt = render(
+        Receipt.of(
+            state.order,
+            state.ref,
+            answer,
+            terminal_id="T-1",
+            mode="demo",
+            when="2026-11-25 01:00",
+            masked_payer="*明",
+            provider=SHOP.provider,
+            licence=SHOP.licence,
+        )
+    )
+    scene = next(scene for scene in SCENES if scene.name == "approved-qr")
+    shown = draw(Picture(scene, "en", orientation, "dark"))
+    shown.bridge.show(state, receipt=ReceiptStatus.QR, qr=receipt)
+    QCoreApplication.processEvents()
+    image = shown.window.grabWindow().convertToFormat(QImage.Format.Format_Grayscale8)
+    grey = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    read, _, _ = cv2.QRCodeDetector().detectAndDecode(np.ascontiguousarray(grey[:, : image.width()]))
+    assert read == receipt
+
+
+def test_a_new_screen_fades_in_and_the_old_one_goes(qapp: QGuiApplication, qtbot) -> None:
+    bridge = Bridge(SHOP, lambda _: None, clock=lambda: NOW)
+    window = stage(bridge)
+    window.resize(540, 960)
+    window.show()
+    for name in ("offer", "look", "confirm"):  # faster than a fade lasts
+        bridge.show(next(scene for scene in SCENES if scene.name == name).showing.state)
+        QCoreApplication.processEvents()
+
+    def titles() -> set[str]:
+        said = {item.property("text") for item in walk(window.contentItem()) if item.inherits("QQuickText")}
+        return said & {"To pay", "Look into the circle", "Is this right?"}
+
+    qtbot.waitUntil(lambda: titles() == {"Is this right?"}, timeout=3_000)
+    unload(window)
 
 
 @pytest.mark.parametrize("theme", PAPER)
