@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from kiosk.domain.receipt import Receipt, render
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.screenshot import NOW, ORIENTATIONS, SCENES, SHOP, Picture, bridge_for
 from kiosk.ui.texts import languages, texts
-from kiosk.ui.view import ReceiptStatus
+from kiosk.ui.view import ReceiptStatus, view
 from kiosk.ui.window import FAMILIES, QML, fonts_dir, stage, unload
 
 GRID = 1080
@@ -281,6 +281,21 @@ def test_a_whole_receipt_can_be_scanned(orientation: str, draw) -> None:
     grey = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
     read, _, _ = cv2.QRCodeDetector().detectAndDecode(np.ascontiguousarray(grey[:, : image.width()]))
     assert read == receipt
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_right_to_left_language_mirrors_the_page(
+    orientation: str, draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiosk.ui.bridge.view", lambda *given: replace(view(*given), mirrored=True))
+    confirm = next(scene for scene in SCENES if scene.name == "confirm")
+    shown = draw(Picture(confirm, "en", orientation, "light"), scale=0.5)
+    label, value = (
+        next(place(text) for text in shown.texts() if text.property("text") == said)
+        for said in ("From", "*明")
+    )
+    assert label.left() > value.right()
+    assert all(QRectF(0, 0, 960, 960).contains(place(target)) for target in shown.targets())
 
 
 def test_a_new_screen_fades_in_and_the_old_one_goes(qapp: QGuiApplication, qtbot) -> None:

@@ -15,6 +15,10 @@ Item {
     implicitWidth: size
     implicitHeight: size
     visible: name !== ""
+    transform: Scale {
+        origin.x: icon.size / 2
+        xScale: icon.directional && icon.LayoutMirroring.enabled ? -1 : 1
+    }
 
     readonly property var paths: ({
         "face": "M3.5 8 V6.5 a3 3 0 0 1 3 -3 H8 M16 3.5 h1.5 a3 3 0 0 1 3 3 V8 M20.5 16 v1.5 a3 3 0 0 1 -3 3 H16 M8 20.5 H6.5 a3 3 0 0 1 -3 -3 V16 M8.7 9.3 v1.4 M15.3 9.3 v1.4 M8.4 14.6 c1 1.3 2.2 1.9 3.6 1.9 s2.6 -.6 3.6 -1.9",
@@ -59,10 +63,6 @@ Item {
         scale: icon.size / 24
         transformOrigin: Item.TopLeft
         preferredRendererType: Shape.CurveRenderer
-        transform: Scale {
-            origin.x: 12
-            xScale: icon.directional && icon.LayoutMirroring.enabled ? -1 : 1
-        }
 
         ShapePath {
             strokeColor: icon.color
