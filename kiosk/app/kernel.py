@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.acquirer.client import Lost, Reply, ReversalConfirmed, Unsent, Verified
-from kiosk.acquirer.journal import Journal, OrderNotFinal
+from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import (
     Exchange,
     Terminal,
@@ -170,6 +170,8 @@ class Kernel:
         self.behind: dict[str, Unknown | Reversing] = {}
         """Open outcomes that no screen shows, by ref."""
         self.last_receipt: Receipt | None = None
+        self.failure: OperatorError | None = None
+        """The last trouble with the journal, for staff."""
         self._clock, self._journal, self._acquirer = clock, journal, acquirer
         self._looker, self._people, self._till = looker, people, till
         self.on_state = on_state
@@ -227,8 +229,10 @@ class Kernel:
             self._step_behind(ref, event)
             return
         before = self.state
-        self.state, effects = step(before, event, self._clock.monotonic_ms())
-        shown = self.state
+        shown, effects = step(before, event, self._clock.monotonic_ms())
+        if not self._written(effects):
+            return
+        self.state = shown
         for effect in effects:
             self._do(effect)
         if shown is not before and self.state is shown:
@@ -236,6 +240,8 @@ class Kernel:
 
     def _step_behind(self, ref: str, event: Event) -> None:
         state, effects = step(self.behind[ref], event, self._clock.monotonic_ms())
+        if not self._written(effects):
+            return
         if isinstance(state, Unknown | Reversing):
             self.behind[ref] = state
         else:
@@ -243,6 +249,21 @@ class Kernel:
         for effect in effects:
             if not isinstance(effect, FreeScreen):
                 self._do(effect)
+
+    def _written(self, effects: tuple[Effect, ...]) -> bool:
+        """Write the end of an attempt before anybody is told of it.
+
+        False when the journal fails: an end that can't be written down was not heard. The state stays as it
+        was, so that the machine asks again, and no restart comes to another end than the one that was told.
+        """
+        for effect in effects:
+            if isinstance(effect, Conclude) and effect.ref not in self._unwritten:
+                try:
+                    self._journal.conclude(effect.ref, effect.answer)
+                except OperatorError as failure:
+                    self.failure = failure
+                    return False
+        return True
 
     def _recover(self) -> None:
         """Take up what the journal holds as open: each is asked for at once, behind the screen."""
@@ -291,20 +312,22 @@ class Kernel:
     def _authorise(self, effect: Authorise) -> None:
         """The order of these lines is the promise: frozen and durable first, sent second."""
         now, policy = self._clock.utc_s(), self.setting.policy
-        exchange = payment_request(
-            self.setting.terminal,
-            effect,
-            sequence=self._journal.next_sequence(),
-            batch=self._today().toordinal(),
-            created_utc=now,
-            confirmed_at=now,
-            policy_version=policy.version if policy else 0,
-            previous=self._journal.last_hash,
-        )
         try:
+            exchange = payment_request(
+                self.setting.terminal,
+                effect,
+                sequence=self._journal.next_sequence(),
+                batch=self._today().toordinal(),
+                created_utc=now,
+                confirmed_at=now,
+                policy_version=policy.version if policy else 0,
+                previous=self._journal.last_hash,
+            )
             self._journal.open_attempt(effect, exchange, day=self._today())
-        except (OrderNotFinal, OperatorError):
-            # Not in the journal, so it must not be sent: an order that is open or paid, or a full disk.
+        except OperatorError as failure:
+            # Not in the journal, so it must not be sent: a name that the protocol does not carry, an order
+            # that is open or paid (`OrderNotFinal`), a full disk.
+            self.failure = failure
             self._unwritten.add(effect.ref)
             self.post(CouldNotSend(effect.ref))
             return
@@ -312,18 +335,23 @@ class Kernel:
         self._submit(exchange, behind=False)
 
     def _reverse(self, order: Order, ref: str) -> None:
-        frozen = self._journal.exchange(ref, "reversal")
-        if frozen is None:
-            frozen = reversal_request(
-                self.setting.terminal,
-                order,
-                ref,
-                sequence=self._journal.next_sequence(),
-                batch=self._today().toordinal(),
-                created_utc=self._clock.utc_s(),
-                previous=self._journal.last_hash,
-            )
-            self._journal.open_reversal(ref, frozen)
+        """Frozen and durable first here too; what can't be written now is tried again with the next one."""
+        try:
+            frozen = self._journal.exchange(ref, "reversal")
+            if frozen is None:
+                frozen = reversal_request(
+                    self.setting.terminal,
+                    order,
+                    ref,
+                    sequence=self._journal.next_sequence(),
+                    batch=self._today().toordinal(),
+                    created_utc=self._clock.utc_s(),
+                    previous=self._journal.last_hash,
+                )
+                self._journal.open_reversal(ref, frozen)
+        except OperatorError as failure:
+            self.failure = failure
+            return
         self._submit(frozen, behind=True)
 
     def _submit(self, exchange: Exchange, *, behind: bool) -> None:
@@ -346,10 +374,7 @@ class Kernel:
         return None
 
     def _conclude(self, effect: Conclude) -> None:
-        if effect.ref in self._unwritten:
-            self._unwritten.discard(effect.ref)
-        else:
-            self._journal.conclude(effect.ref, effect.answer)
+        self._unwritten.discard(effect.ref)
         policy = self.setting.policy
         when = datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone)
         self.last_receipt = Receipt.of(
@@ -373,22 +398,29 @@ class Kernel:
 
     def refusal_of(self, order: Order) -> Refuse | None:
         """Why `order` can't be paid by face whoever looks; None when it can."""
+        verdict = self._verdict(order, token="")
+        if verdict is None:
+            return Refuse(Reason.FACE_NOT_ALLOWED)
+        return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
+
+    def _verdict(self, order: Order, token: str) -> limits.Verdict | None:
+        """What the caps say of `order` now; None when it can't be paid by face at all."""
         policy = self.setting.policy
         if (
             policy is None
             or not policy.face_allowed
             or policy.expires_s <= self._clock.utc_s()
             or policy.currency != order.amount.currency
-            or self._journal.is_paid_or_open(order.order_ref)
         ):
-            return Refuse(Reason.FACE_NOT_ALLOWED)
-        verdict = self._verdict(order, token="")
-        return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
-
-    def _verdict(self, order: Order, token: str) -> limits.Verdict:
-        spent = self._journal.spent_today(token, self._today())
-        assert self.setting.policy is not None  # noqa: S101 - refusal_of was asked first
-        return limits.check(order.amount, spent, self.setting.policy.ceiling, self.setting.merchant)
+            return None
+        try:
+            if self._journal.is_paid_or_open(order.order_ref):
+                return None
+            spent = self._journal.spent_today(token, self._today())
+        except OperatorError as failure:
+            self.failure = failure
+            return None
+        return limits.check(order.amount, spent, policy.ceiling, self.setting.merchant)
 
     def _looked(self, digits: str | None) -> Looked:
         """From a look (and digits) to the machine's event: search, decide, then hold it against the caps."""
@@ -405,8 +437,10 @@ class Kernel:
         )
         if not isinstance(decision, Accept):
             return Looked(decision)
-        payer = self._people.payer(decision.token)
-        decision = within_limits(decision, self._verdict(order, decision.token))
+        payer, verdict = self._people.payer(decision.token), self._verdict(order, decision.token)
+        if verdict is None:  # not at the offer, but since: the policy ran out, or the journal fails
+            return Looked(Refuse(Reason.FACE_NOT_ALLOWED))
+        decision = within_limits(decision, verdict)
         if not isinstance(decision, Accept) or payer is None:
             return Looked(decision)
         evidence = self._evidence(found, decision, with_digits=digits is not None)

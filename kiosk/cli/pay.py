@@ -92,8 +92,9 @@ def pay(
                 f"{money.currency} is not taken here", do=f"The acquirer's policy is in {policy.currency}."
             )
         state = pay_once(kiosk.kernel, purchase, clock=kiosk.clock, digits=digits, resolve_s=resolve)
-        if isinstance(state, Refused) and kiosk.looker.failure is not None:
-            raise kiosk.looker.failure
+        failure = kiosk.looker.failure or kiosk.kernel.failure
+        if isinstance(state, Refused | NotSent) and failure is not None:
+            raise failure
         code = exit_code(state, digits_given=digits is not None)
         _report(state, purchase, kiosk, code, as_json=json)
     if code:

@@ -445,3 +445,87 @@ def test_an_attempt_that_can_t_be_written_down_is_not_sent(
     assert isinstance(shop.kernel.state, NotSent)
     assert shop.acquirer.sent == []
     assert shop.till.ends == [Result.DECLINED]
+
+
+def unwritable(*args: object, **kwargs: object) -> None:
+    raise OperatorError("the journal can't be written (disk full)")
+
+
+def test_an_approval_that_can_t_be_written_down_is_asked_for_again_and_told_then(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(shop.journal, "conclude", unwritable)
+        shop.pay()
+        shop.reply(APPROVED)
+        assert isinstance(shop.kernel.state, Sent)
+        assert (shop.till.ends, shop.kernel.last_receipt) == ([], None)
+        shop.later(21_000)
+        shop.later(2_000)
+        shop.reply(APPROVED)
+        assert isinstance(shop.kernel.state, Unknown)
+    shop.kernel.handle(Done())
+    shop.later(4_000)
+    shop.reply(APPROVED)
+    assert shop.till.ends == [Result.APPROVED]
+    assert not shop.kernel.behind
+    assert not shop.journal.open_attempts()
+
+
+@pytest.mark.parametrize("failing", ["open_reversal", "exchange"])
+def test_a_reversal_that_can_t_be_written_down_is_not_sent_and_tried_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    shop.pay()
+    shop.reply(Lost("no answer"))
+    with monkeypatch.context() as full:
+        full.setattr(shop.journal, failing, unwritable)
+        for _ in range(20):
+            shop.later(5_000)
+        assert "reversal" not in shop.acquirer.operations()
+        assert shop.kernel.failure is not None
+    shop.later(300_000)
+    assert shop.acquirer.operations()[-1] == "reversal"
+    with monkeypatch.context() as full:
+        full.setattr(shop.journal, "conclude", unwritable)
+        shop.reply(ReversalConfirmed())
+        assert len(shop.journal.open_attempts()) == 1
+    shop.later(300_000)
+    shop.reply(ReversalConfirmed())
+    assert shop.till.ends == [Result.REVERSED]
+    assert not shop.journal.open_attempts()
+
+
+def test_an_order_whose_name_the_protocol_does_not_carry_is_not_sent(shop: Shop) -> None:
+    shop.pay(order_ref="two\nlines")
+    shop.drain()
+    assert isinstance(shop.kernel.state, NotSent)
+    assert shop.kernel.failure is not None
+    assert shop.acquirer.sent == []
+
+
+@pytest.mark.parametrize("failing", ["is_paid_or_open", "spent_today"])
+def test_a_journal_that_can_t_be_read_allows_no_payment(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    shop.offer()
+    with monkeypatch.context() as broken:
+        broken.setattr(shop.journal, failing, unwritable)
+        shop.look(unit(1))
+        assert isinstance(shop.kernel.state, Refused)
+        assert shop.kernel.state.reason is Reason.FACE_NOT_ALLOWED
+        shop.kernel.handle(Done())
+        shop.offer()
+        shop.kernel.handle(PayWithFace())
+        assert isinstance(shop.kernel.state, Refused)
+    assert shop.looker.starts == 1
+
+
+def test_a_policy_that_ran_out_since_the_offer_allows_no_payment(shop: Shop) -> None:
+    shop.policy = replace(shop.policy, expires_s=int(NOON) + 10)
+    shop.restart()
+    shop.offer()
+    shop.clock.pass_ms(10_000)
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.FACE_NOT_ALLOWED

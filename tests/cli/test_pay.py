@@ -99,10 +99,11 @@ def test_two_faces_stop_the_look(kiosk: Kiosk, shop: Running, tmp_path: Path) ->
         (["--amount", "38.50", "--currency", "XYZ"], 2, "unknown currency"),
         (["--amount", "38.50", "--currency", "EUR"], 2, "not taken here"),
         (["--amount", "38.50", "--digits", "12a4"], 2, "--digits"),
+        (["--amount", "38.50", "--order", "two\nlines"], 2, "can't be written down"),
         (["--amount", "99999.00"], 16, "over the limit"),
     ],
 )
-def test_a_wrong_amount_is_one_line_and_takes_no_picture(
+def test_a_wrong_amount_or_order_is_one_line_and_sends_nothing(
     kiosk: Kiosk, shop: Running, arguments: list[str], code: int, told: str
 ) -> None:
     ran = kiosk("pay", "--camera", PROBE, "--data-dir", shop.folder, *arguments)
