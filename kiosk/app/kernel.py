@@ -57,6 +57,7 @@ from kiosk.domain.payment import (
     HandOver,
     Idle,
     Looked,
+    Looking,
     Means,
     NoAnswer,
     Offer,
@@ -206,10 +207,11 @@ class Kernel:
     def handle(self, message: Message) -> None:
         """Carry one message to its end: step, journal, effects. The tests' way in, with a virtual clock."""
         match message:
-            case LookDone():
-                if message.look == self._look:
-                    self._found = message
-                    self._step(self._looked(digits=None))
+            case LookDone() if message.look == self._look and isinstance(self.state, Looking):
+                self._found = message
+                self._step(self._looked(digits=None))
+            case LookDone():  # of a look that was ended meanwhile: it belongs to nobody
+                _overwrite(message)
             case _Replied():
                 event = self._understood(message)
                 if event is not None:
@@ -305,8 +307,8 @@ class Kernel:
 
     def _forget_face(self) -> None:
         self._look += 1  # a result that is still under way belongs to nobody
-        if self._found is not None and self._found.probe is not None:
-            self._found.probe.fill(0)
+        if self._found is not None:
+            _overwrite(self._found)
         self._found = None
 
     def _authorise(self, effect: Authorise) -> None:
@@ -461,6 +463,11 @@ class Kernel:
     def _today(self) -> date:
         """The store's day: limits and batches go by it."""
         return datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone).date()
+
+
+def _overwrite(found: LookDone) -> None:
+    if found.probe is not None:
+        found.probe.fill(0)
 
 
 def _band(above_threshold: float) -> str:

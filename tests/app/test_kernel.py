@@ -529,3 +529,31 @@ def test_a_policy_that_ran_out_since_the_offer_allows_no_payment(shop: Shop) -> 
     shop.look(unit(1))
     assert isinstance(shop.kernel.state, Refused)
     assert shop.kernel.state.reason is Reason.FACE_NOT_ALLOWED
+
+
+def test_the_face_of_a_look_that_was_cancelled_is_overwritten(shop: Shop) -> None:
+    late, again = unit(1), unit(1)
+    shop.offer()
+    shop.kernel.handle(PayWithFace())
+    look = shop.looker.look
+    shop.kernel.handle(Cancel())
+    shop.kernel.handle(LookDone(look, LookOutcome.LIVE, late, 0.9))
+    assert not late.any()
+    shop.offer(order_ref="O-2")
+    shop.look(unit(1))
+    shop.kernel.handle(LookDone(shop.looker.look, LookOutcome.LIVE, again, 0.9))
+    assert not again.any()
+
+
+def test_a_second_result_of_one_look_decides_nothing(shop: Shop) -> None:
+    between = unit(1) + unit(2)
+    between /= np.linalg.norm(between)
+    shop.offer()
+    shop.look(between)
+    shop.kernel.handle(DigitsTyped("0000"))
+    second = unit(1)
+    shop.kernel.handle(LookDone(shop.looker.look, LookOutcome.LIVE, second, 0.9))
+    assert isinstance(shop.kernel.state, SecondFactor)
+    assert not second.any()
+    shop.kernel.handle(DigitsTyped("2222"))
+    assert isinstance(shop.kernel.state, Identified)
