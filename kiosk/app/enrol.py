@@ -49,6 +49,21 @@ def capture(
     where the source has more frames.
     """
     kept: list[LookResult] = []
+    try:
+        return _captured(source, vision, rules, on_look, kept)
+    finally:
+        for look in kept:
+            if look.template is not None:
+                look.template.fill(0.0)
+
+
+def _captured(
+    source: FrameSource,
+    vision: Vision,
+    rules: LookRules,
+    on_look: Callable[[int, LookResult], None],
+    kept: list[LookResult],
+) -> Enrolment:
     last: LookResult | None = None
     tries = LOOKS if source.info.kind is SourceKind.LIVE else 4 * LOOKS
     for number in range(1, tries + 1):
@@ -70,7 +85,4 @@ def capture(
     if any(float(templates[0] @ other) < rules.same_person for other in templates[1:]):
         return Enrolment(LookOutcome.TWO_FACES, len(templates), hint=Hint.ONE_PERSON)
     weights = [look.quality.score if look.quality else 0.0 for look in kept]
-    reference = combine(templates, weights)
-    for template in templates:
-        template.fill(0.0)
-    return Enrolment(LookOutcome.LIVE, len(templates), reference)
+    return Enrolment(LookOutcome.LIVE, len(templates), combine(templates, weights))

@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kiosk.app.kernel import LookDone
 from kiosk.domain.decision import LookOutcome
 from kiosk.domain.errors import OperatorError
@@ -44,12 +47,18 @@ def look_at(
     on_frame: Callable[[Frame], None] = lambda frame: None,
     on_progress: Callable[[Hint | None, float], None] = lambda hint, progress: None,
 ) -> LookResult | None:
-    """One look at an open `source`; None when it was stopped. Ends after the rules' time at the latest."""
+    """One look at an open `source`; None when it was stopped. Ends after the rules' time at the latest.
+
+    The frames' own templates are overwritten before it returns; the result's is the caller's to overwrite.
+    """
     look = Look(rules, source.info.kind)
     ended = threading.Event()
     results: list[LookResult] = []
+    templates: list[NDArray[np.float32]] = []
 
     def observed(observation: Observation) -> None:
+        if observation.embedding is not None:
+            templates.append(observation.embedding)
         if results:
             return
         result = look.feed(observation)
@@ -65,18 +74,23 @@ def look_at(
         offer, finish = (lambda frame: observed(vision.observe(frame))), (lambda: None)
     give_up = time.monotonic() + rules.max_ms / 1000
     try:
-        while not ended.is_set() and not stopped() and time.monotonic() < give_up:
-            frame = source.read(READ_S)
-            if frame is not None:
-                on_frame(frame)
-                offer(frame)
-            elif source.ended:
-                break
-    finally:
-        finish()
-    if stopped():
+        try:
+            while not ended.is_set() and not stopped() and time.monotonic() < give_up:
+                frame = source.read(READ_S)
+                if frame is not None:
+                    on_frame(frame)
+                    offer(frame)
+                elif source.ended:
+                    break
+        finally:
+            finish()
+        if not stopped():
+            return results[0] if results else look.finish()
+        templates += [result.template for result in results if result.template is not None]
         return None
-    return results[0] if results else look.finish()
+    finally:
+        for template in templates:
+            template.fill(0.0)
 
 
 class CameraLooker:
@@ -131,6 +145,8 @@ class CameraLooker:
         if before is not None:
             before.join()  # the interpreters belong to one look at a time
         self.failure, self.last = None, None
+        if stop.is_set():
+            return
         try:
             result = self._watch(stop)
         except OperatorError as failure:

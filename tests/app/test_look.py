@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import queue
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kiosk.app.enrol import capture
 from kiosk.app.kernel import LookDone
-from kiosk.app.look import CameraLooker, require_source_for
+from kiosk.app.look import CameraLooker, look_at, require_source_for
+from kiosk.app.wiring import open_camera
 from kiosk.devices.cameras import open_source
 from kiosk.domain.decision import LookOutcome
 from kiosk.domain.errors import OperatorError
 from kiosk.frames import Frame, FrameSource, PixelFormat, SourceInfo, SourceKind
-from kiosk.vision.look import LookRules
+from kiosk.vision.look import LookResult, LookRules, Motion
+from kiosk.vision.observation import Observation
 from kiosk.vision.pipeline import Vision
 
 PICTURE = Path(__file__).resolve().parents[2] / "assets" / "demo" / "probe" / "stranger.jpg"
@@ -108,3 +112,75 @@ def test_only_demo_and_test_take_a_picture_for_a_camera(mode: str, kind: SourceK
         require_source_for(mode, SourceInfo("x", kind, "x"))
     require_source_for("demo", SourceInfo("x", kind, "x"))
     require_source_for(mode, SourceInfo("x", SourceKind.LIVE, "x"))
+
+
+class EveryTemplate:
+    """The networks, remembering every template that they gave out; `after` is called with each."""
+
+    def __init__(self, vision: Vision) -> None:
+        self._vision = vision
+        self.given: list[np.ndarray] = []
+        self.after = lambda: None
+
+    def observe(self, frame: Frame) -> Observation:
+        seen = self._vision.observe(frame)
+        if seen.embedding is not None:
+            self.given.append(seen.embedding)
+            self.after()
+        return seen
+
+
+def test_only_the_look_s_template_outlives_it_and_nothing_outlives_a_cancel(vision: Vision) -> None:
+    seeing, rules, stopped = EveryTemplate(vision), LookRules.of(vision.manifest), []
+    with open_camera(str(PICTURE)) as source:
+        result = look_at(source, seeing, rules)  # type: ignore[arg-type]
+    assert result is not None
+    assert result.template is not None
+    assert result.template.any()
+    seeing.after = lambda: stopped.append(True)
+    with open_camera(str(PICTURE)) as source:
+        assert look_at(source, seeing, rules, stopped=lambda: bool(stopped)) is None  # type: ignore[arg-type]
+    assert len(seeing.given) == 2
+    assert not any(template.any() for template in seeing.given)
+
+
+class SlowWall(EndlessWall):
+    """A wall whose frames come when the test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open, self.go = threading.Event(), threading.Event()
+
+    def open(self) -> None:
+        super().open()
+        self.is_open.set()
+
+    def read(self, timeout_s: float) -> Frame | None:
+        self.go.wait()
+        return super().read(timeout_s)
+
+
+def test_a_look_that_was_cancelled_before_it_began_opens_no_camera(vision: Vision) -> None:
+    wall = SlowWall()
+    subject = looker(vision, wall)
+    subject.start(1, lambda found: None)
+    wall.is_open.wait()
+    subject.start(2, lambda found: None)
+    subject.stop()
+    wall.go.set()
+    subject.close()
+    assert (wall.opened, wall.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("spoiled", ["attack", "too few"])
+def test_an_enrolment_that_fails_keeps_no_template(
+    vision: Vision, monkeypatch: pytest.MonkeyPatch, spoiled: str
+) -> None:
+    templates = [np.full(192, 192**-0.5, np.float32) for _ in range(2)]
+    looks = [LookResult(LookOutcome.LIVE, 3, 3, Motion.SEEN, template) for template in templates]
+    bad = LookResult(LookOutcome.ATTACK if spoiled == "attack" else LookOutcome.NO_FACE, 3, 3, Motion.SEEN)
+    script = iter([*looks, bad])
+    monkeypatch.setattr("kiosk.app.enrol.look_at", lambda *args, **kwargs: next(script))
+    found = capture(EndlessWall(), vision, LookRules.of(vision.manifest))
+    assert found.reference is None
+    assert not any(template.any() for template in templates)
