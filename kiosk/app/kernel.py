@@ -60,6 +60,7 @@ from kiosk.domain.payment import (
     Looking,
     Means,
     NoAnswer,
+    NothingSent,
     Offer,
     Order,
     Payer,
@@ -81,8 +82,8 @@ from kiosk.domain.receipt import Receipt
 
 __all__ = ["Acquirer", "Kernel", "LookDone", "Looker", "People", "Setting"]
 
-TICK_S: Final = 0.25
-"""How often time-outs are looked at while nothing else happens."""
+TICK_MS: Final = 250
+"""How often time-outs are looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +172,7 @@ class Kernel:
         self.behind: dict[str, Unknown | Reversing] = {}
         """Open outcomes that no screen shows, by ref."""
         self.last_receipt: Receipt | None = None
+        """The one of the last sale that ended on the screen."""
         self.failure: OperatorError | None = None
         """The last trouble with the journal, for staff."""
         self._clock, self._journal, self._acquirer = clock, journal, acquirer
@@ -195,14 +197,21 @@ class Kernel:
 
     def run(self, until: Callable[[State], bool] = lambda state: False) -> None:
         """Handle messages until `stop`, or until a state satisfies `until`."""
-        while not until(self.state):
-            try:
-                message = self._queue.get(timeout=TICK_S)
-            except queue.Empty:
-                message = Tick()
-            if message is None:
-                break
+        due = self._clock.monotonic_ms() + TICK_MS
+        while not until(self.state) and (message := self._next(due)) is not None:
             self.handle(message)
+            if isinstance(message, Tick):
+                due = self._clock.monotonic_ms() + TICK_MS
+
+    def _next(self, due: int) -> Message | None:
+        """The next message, and at `due` a `Tick`, however many messages there are."""
+        left_ms = due - self._clock.monotonic_ms()
+        if left_ms <= 0:
+            return Tick()
+        try:
+            return self._queue.get(timeout=left_ms / 1000)
+        except queue.Empty:
+            return Tick()
 
     def handle(self, message: Message) -> None:
         """Carry one message to its end: step, journal, effects. The tests' way in, with a virtual clock."""
@@ -221,7 +230,7 @@ class Kernel:
                 for ref in tuple(self.behind):
                     self._step_behind(ref, message)
             case Offer():
-                self._step(self._judged(message))
+                self._offered(message)
             case _:
                 self._step(message)
 
@@ -235,6 +244,8 @@ class Kernel:
         if not self._written(effects):
             return
         self.state = shown
+        if isinstance(shown, Idle) and isinstance(before, NothingSent):
+            self._give_back(before.order)
         for effect in effects:
             self._do(effect)
         if shown is not before and self.state is shown:
@@ -296,7 +307,7 @@ class Kernel:
                 self._reverse(order, ref)
             case HandOver(order, means):
                 if means is Means.TILL:
-                    self._till.handed_back(order)
+                    self._give_back(order)
             case Conclude():
                 self._conclude(effect)
             case FreeScreen():
@@ -379,7 +390,7 @@ class Kernel:
         self._unwritten.discard(effect.ref)
         policy = self.setting.policy
         when = datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone)
-        self.last_receipt = Receipt.of(
+        receipt = Receipt.of(
             effect.order,
             effect.ref,
             effect.answer,
@@ -390,13 +401,30 @@ class Kernel:
             provider=policy.provider if policy else "",
             licence=policy.licence if policy else "",
         )
+        if getattr(self.state, "ref", "") == effect.ref:  # not of a sale that ended behind the next one
+            self.last_receipt = receipt
         self._till.concluded(effect.order, effect.ref, effect.answer.result, effect.answer)
 
     # --- judgement --------------------------------------------------------------------------------------
 
-    def _judged(self, offer: Offer) -> Offer:
+    def _offered(self, offer: Offer) -> None:
         """Say before the first look what a look could not change: the law, an expired policy, a cap."""
-        return replace(offer, refusal=self.refusal_of(offer.order))
+        if isinstance(self.state, Idle):
+            self.failure = None
+            self._step(replace(offer, refusal=self.refusal_of(offer.order)))
+        elif self.state.order.order_ref != offer.order.order_ref:
+            self._give_back(offer.order)  # busy; a repeat of the order that is on the screen needs no answer
+
+    def _give_back(self, order: Order) -> None:
+        """The order is the till's again, unless somebody paid it here or may have."""
+        try:
+            closed = self._journal.is_paid_or_open(order.order_ref)
+        except OperatorError as failure:
+            self.failure, closed = failure, True
+        if closed:
+            self._till.not_to_be_paid(order)
+        else:
+            self._till.handed_back(order)
 
     def refusal_of(self, order: Order) -> Refuse | None:
         """Why `order` can't be paid by face whoever looks; None when it can."""

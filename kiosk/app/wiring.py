@@ -193,6 +193,9 @@ class NoTill:
     def handed_back(self, order: Order) -> None:
         """Nothing to do."""
 
+    def not_to_be_paid(self, order: Order) -> None:
+        """Nothing to do."""
+
 
 @dataclass(slots=True)
 class Kiosk:

@@ -246,6 +246,8 @@ State = (
     Idle | Offered | Looking | SecondFactor | Identified | Refused | Sent | Approved | Declined | NotSent
     | Unknown | Reversing | Reversed | OtherMeans
 )  # fmt: skip
+NothingSent = Offered | Looking | SecondFactor | Identified | Refused
+"""States in which there is an order and nothing of it went out."""
 Open = Sent | Unknown | Reversing
 """States in which money may have moved and the acquirer's word is awaited."""
 

@@ -51,10 +51,26 @@ class Clock(Protocol):
 
 
 class TillLink(Protocol):
-    """The till that opened an order and wants to know its end."""
+    """The till that opened an order and wants to know its end.
 
-    def concluded(self, order: Order, ref: str, result: Result, answer: Answer) -> None: ...
+    Every order that it offers ends in one of these calls, or with staff at the kiosk. An end may be told
+    again, after a restart too: an attempt is known by its `ref`.
+    """
+
+    def concluded(self, order: Order, ref: str, result: Result, answer: Answer) -> None:
+        """The attempt `ref` to pay the order is final."""
+        ...
 
     def handed_back(self, order: Order) -> None:
-        """The shopper pays another way: the order is the till's again."""
+        """Nothing was charged and nothing is under way: the order is the till's again.
+
+        The shopper pays another way or left, or the kiosk is busy with another order.
+        """
+        ...
+
+    def not_to_be_paid(self, order: Order) -> None:
+        """The order is paid, or an attempt to pay it is not final: no way to pay may take it now.
+
+        `concluded` told its end, or will.
+        """
         ...

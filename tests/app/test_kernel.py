@@ -98,13 +98,17 @@ class ScriptedLooker:
 @dataclass
 class RecordingTill:
     ends: list[Result] = field(default_factory=list)
-    handed: int = 0
+    back: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
 
     def concluded(self, order: Order, ref: str, result: Result, answer: Answer) -> None:
         self.ends.append(result)
 
     def handed_back(self, order: Order) -> None:
-        self.handed += 1
+        self.back.append(order.order_ref)
+
+    def not_to_be_paid(self, order: Order) -> None:
+        self.closed.append(order.order_ref)
 
 
 def unit(seed: int) -> np.ndarray:
@@ -271,7 +275,7 @@ def test_another_way_hands_the_order_back(shop: Shop) -> None:
     shop.offer()
     shop.kernel.handle(PayAnotherWay(Means.TILL))
     assert isinstance(shop.kernel.state, OtherMeans)
-    assert shop.till.handed == 1
+    assert shop.till.back == ["O-1"]
 
 
 @pytest.mark.parametrize("minor", [20_001, 999_999])
@@ -557,3 +561,84 @@ def test_a_second_result_of_one_look_decides_nothing(shop: Shop) -> None:
     assert not second.any()
     shop.kernel.handle(DigitsTyped("2222"))
     assert isinstance(shop.kernel.state, Identified)
+
+
+def test_the_receipt_is_the_one_of_the_sale_on_the_screen(shop: Shop) -> None:
+    shop.pay(order_ref="O-1")
+    shop.reply(Lost("no answer"))
+    shop.kernel.handle(Done())
+    shop.offer(order_ref="O-2")
+    shop.look(unit(2))
+    shop.kernel.handle(Confirm())
+    shop.reply(APPROVED)
+    shop.clock.pass_ms(3_000)
+    shop.kernel.handle(Tick())
+    _, answer = next(sent for sent in shop.acquirer.sent if sent[0].operation == "status")
+    answer(APPROVED)
+    shop.drain()
+    assert shop.till.ends == [Result.APPROVED, Result.APPROVED]
+    assert shop.kernel.last_receipt is not None
+    assert (shop.kernel.last_receipt.order_ref, shop.kernel.last_receipt.masked_payer) == ("O-2", "*li")
+
+
+def test_an_order_that_comes_while_another_is_on_the_screen_is_the_till_s_again(shop: Shop) -> None:
+    shop.offer(order_ref="O-1")
+    shop.offer(order_ref="O-2")
+    assert shop.till.back == ["O-2"]
+    shop.offer(order_ref="O-1")  # a repeat of what is on the screen: it is not to be paid elsewhere
+    assert shop.till.back == ["O-2"]
+    assert shop.till.closed == []
+
+
+@pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.parametrize("busy", [True, False])
+def test_an_order_that_is_paid_or_not_final_is_never_given_back(shop: Shop, paid: bool, busy: bool) -> None:
+    shop.pay(order_ref="O-1")
+    shop.reply(APPROVED if paid else Lost("no answer"))
+    shop.kernel.handle(Done())
+    if busy:
+        shop.offer(order_ref="O-2")
+        shop.offer(order_ref="O-1")
+    else:
+        shop.offer(order_ref="O-1")
+        shop.kernel.handle(PayAnotherWay(Means.TILL))
+    assert shop.till.closed == ["O-1"]
+    assert shop.till.back == []
+
+
+def test_without_a_journal_to_look_into_no_order_is_given_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.offer()
+    monkeypatch.setattr(shop.journal, "is_paid_or_open", unwritable)
+    shop.kernel.handle(Cancel())
+    assert (shop.till.closed, shop.till.back) == (["O-1"], [])
+
+
+@pytest.mark.parametrize("page", range(5))
+def test_an_order_that_the_shopper_leaves_is_the_till_s_again(shop: Shop, page: int) -> None:
+    between = unit(1) + unit(2)
+    between /= np.linalg.norm(between)
+    shop.offer()
+    if page == 1:
+        shop.kernel.handle(PayWithFace())
+    elif page > 1:
+        shop.look([unit(1), unit(99), between][page - 2])
+    shop.kernel.handle(Cancel())
+    assert isinstance(shop.kernel.state, Idle)
+    assert shop.till.back == ["O-1"]
+
+
+def test_time_passes_also_while_somebody_drums_on_the_screen(shop: Shop) -> None:
+    class Drummed(FakeClock):
+        """Whenever somebody looks at the clock, 100 ms have passed and another press waits."""
+
+        def monotonic_ms(self) -> int:
+            assert self.ms < 100_000, "the offer's time never ends"
+            shop.kernel.post(Done())
+            self.ms += 100
+            return self.ms
+
+    shop.kernel._clock = Drummed()
+    shop.offer()
+    shop.kernel.run(until=lambda state: isinstance(state, Idle))
