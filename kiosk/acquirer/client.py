@@ -77,7 +77,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """No connection was made, so that nothing can have arrived."""
+    """Not signed, or no connection was made, so that nothing can have arrived."""
 
     why: str
 
@@ -117,13 +117,16 @@ class AcquirerClient:
 
     def send(self, exchange: Exchange) -> Reply:
         """Sign the exchange anew, send it once, and say what came of it. Never raises for what is outside."""
-        request = sign_request(
-            self._signer,
-            exchange.method,
-            self._base_url + exchange.path,
-            body=exchange.body,
-            idempotency_key=exchange.idempotency_key,
-        )
+        try:
+            request = sign_request(
+                self._signer,
+                exchange.method,
+                self._base_url + exchange.path,
+                body=exchange.body,
+                idempotency_key=exchange.idempotency_key,
+            )
+        except OperatorError as error:  # the token that holds the key has failed
+            return Unsent(str(error))
         try:
             answer, body = self._call(request, exchange.body)
         except requests.RequestException as error:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from kiosk.acquirer.client import AcquirerClient, Reply
+from kiosk.acquirer.client import AcquirerClient, Reply, Unsent
 from kiosk.acquirer.messages import Exchange
 
 __all__ = ["AcquirerWorkers", "SystemClock"]
@@ -47,14 +47,13 @@ class AcquirerWorkers:
             thread.start()
 
     def submit(self, exchange: Exchange, done: Callable[[Reply], None], *, behind: bool) -> None:
-        """Queue a call. In front there is one payment at a time; behind, a full queue drops the newest."""
-        if not behind:
-            self._front.put((exchange, done))
-            return
+        """Queue a call; never waits. A payment that finds one waiting already is not sent, and its reply says
+        so; behind, a full queue drops the newest."""
         try:
-            self._behind.put_nowait((exchange, done))
+            (self._behind if behind else self._front).put_nowait((exchange, done))
         except queue.Full:
-            return
+            if not behind:
+                done(Unsent("the payment before it is still under way"))
 
     def close(self, timeout_s: float = 0.2) -> None:
         """Ask the threads to end; one that waits for an answer is left behind (it holds nothing)."""
