@@ -99,6 +99,6 @@ class Front:
             self._bridge.show_look(Look(Hint(hint.value) if hint else Hint.NONE, progress))
 
     def _show_receipt(self) -> None:
-        receipt = self.kiosk.kernel.last_receipt
-        if self._bridge is not None and receipt is not None and isinstance(self._state, Approved):
-            self._bridge.show(self._state, receipt=ReceiptStatus.QR, qr=render(receipt))
+        state, receipt = self._state, self.kiosk.kernel.last_receipt
+        if self._bridge is not None and receipt is not None and isinstance(state, Approved):
+            self._bridge.show(state, receipt=ReceiptStatus.QR, qr=render(receipt))
