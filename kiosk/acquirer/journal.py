@@ -239,18 +239,16 @@ class Journal:
         """The newest attempts first."""
         with self._explained():
             rows = self._rows("SELECT * FROM attempts ORDER BY seq DESC LIMIT ?", limit)
-        return [
-            PaymentEntry(
-                row["at"],
-                row["ref"],
-                _order(row),
-                row["token"],
-                row["day"],
-                msgspec.json.decode(row["answer"], type=Answer) if row["answer"] is not None else None,
-                row["r_path"] is not None,
+        return [_payment_entry(row) for row in rows]
+
+    def last_end(self) -> PaymentEntry | None:
+        """The attempt that ended last; None when none did."""
+        with self._explained():
+            rows = self._rows(
+                """SELECT * FROM attempts WHERE ref =
+                   (SELECT ref FROM entries WHERE kind = 'concluded' ORDER BY seq DESC LIMIT 1)"""
             )
-            for row in rows
-        ]
+        return _payment_entry(rows[0]) if rows else None
 
     def verify(self) -> int | None:
         """Follow the chain: None when it is whole, else the number of the first entry that does not fit."""
@@ -414,6 +412,18 @@ def _lock(path: Path) -> int:
 
 def _order(row: sqlite3.Row) -> Order:
     return Order(row["order_ref"], Money(row["minor"], row["currency"]), row["payee"])
+
+
+def _payment_entry(row: sqlite3.Row) -> PaymentEntry:
+    return PaymentEntry(
+        row["at"],
+        row["ref"],
+        _order(row),
+        row["token"],
+        row["day"],
+        msgspec.json.decode(row["answer"], type=Answer) if row["answer"] is not None else None,
+        row["r_path"] is not None,
+    )
 
 
 def _open_attempt(row: sqlite3.Row) -> OpenAttempt:

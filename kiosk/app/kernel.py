@@ -285,6 +285,10 @@ class Kernel:
             state = recovered(attempt.order, attempt.ref, reversing=attempt.reversing, now=now)
             if isinstance(state, Unknown | Reversing):
                 self.behind[attempt.ref] = state
+        # The process may have died between an end's writing and its telling: the last one is told again.
+        last = self._journal.last_end()
+        if last is not None and last.answer is not None:
+            self._till.concluded(last.order, last.ref, last.answer.result, last.answer)
 
     # --- effects ----------------------------------------------------------------------------------------
 

@@ -642,3 +642,23 @@ def test_time_passes_also_while_somebody_drums_on_the_screen(shop: Shop) -> None
     shop.kernel._clock = Drummed()
     shop.offer()
     shop.kernel.run(until=lambda state: isinstance(state, Idle))
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_an_end_that_the_till_was_not_told_before_the_process_died_is_told_at_the_next_start(
+    shop: Shop, behind: bool
+) -> None:
+    def die(*args: object) -> None:
+        raise SystemExit
+
+    shop.pay()
+    if behind:
+        shop.reply(Lost("no answer"))
+        shop.kernel.handle(Done())
+        shop.later(2_000)
+    shop.till.concluded = die  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        shop.reply(APPROVED)
+    shop.restart()
+    assert shop.till.ends == [Result.APPROVED]
+    assert shop.kernel.last_receipt is None
