@@ -174,7 +174,7 @@ class Kernel:
         self.last_receipt: Receipt | None = None
         """The one of the last sale that ended on the screen."""
         self.failure: OperatorError | None = None
-        """The last trouble with the journal, for staff."""
+        """The last trouble with journal or gallery, for staff."""
         self._clock, self._journal, self._acquirer = clock, journal, acquirer
         self._looker, self._people, self._till = looker, people, till
         self.on_state = on_state
@@ -461,7 +461,11 @@ class Kernel:
         found, order = self._found, getattr(self.state, "order", None)
         if found is None or order is None:
             return Looked(Refuse(Reason.NO_FACE))
-        candidates = () if found.probe is None else self._people.search(found.probe, digits)
+        try:
+            candidates = () if found.probe is None else self._people.search(found.probe, digits)
+        except OperatorError as failure:  # another process left a gallery that can't be believed
+            self.failure = failure
+            return Looked(Refuse(Reason.FACE_NOT_ALLOWED))
         decision: Decision = decide(
             found.outcome,
             candidates,

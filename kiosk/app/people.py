@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -19,10 +20,15 @@ NEIGHBOURS: Final = 2
 
 
 class EnrolledPeople:
-    """Implements `kernel.People`; belongs to the kernel's thread."""
+    """Implements `kernel.People`; belongs to the kernel's thread.
 
-    def __init__(self, gallery: Gallery) -> None:
+    `changed` gives the gallery anew when another process changed it: whoever was forgotten is found by no
+    search after that, and their templates are overwritten here too.
+    """
+
+    def __init__(self, gallery: Gallery, changed: Callable[[], Gallery | None] = lambda: None) -> None:
         self.gallery = gallery
+        self._changed = changed
 
     @property
     def size(self) -> int:
@@ -34,6 +40,7 @@ class EnrolledPeople:
 
     def search(self, probe: NDArray[np.float32], digits: str | None) -> tuple[Candidate, ...]:
         """The two nearest people, or fewer; with `digits` only among those who have them."""
+        self._follow()
         among = None if digits is None else self.gallery.with_digits(digits)
         if not self.gallery.size or (among is not None and not among):
             return ()
@@ -49,3 +56,10 @@ class EnrolledPeople:
         if record is None:
             return None
         return Payer(record.token, record.masked_name, record.masked_account, record.consent_ref)
+
+    def _follow(self) -> None:
+        fresh = self._changed()
+        if fresh is not None:
+            old, self.gallery = self.gallery, fresh
+            for record in old.records():
+                old.forget(record.token)

@@ -8,6 +8,8 @@ acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk tha
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from kiosk.domain.ports import KeyPort, TillLink
 from kiosk.frames import FrameSource
 from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.store import GalleryStore, Loaded
+from kiosk.gallery.template import PayerRecord
 from kiosk.vision.look import LookRules
 from kiosk.vision.models import Role, check_mode, load_manifest, thresholds_of
 from kiosk.vision.pipeline import Vision
@@ -53,6 +56,7 @@ class Base:
     ) -> None:
         self.data_dir, self.config, self.warn = data_dir, config, warn
         self.clock = SystemClock()
+        self._gallery_seen: tuple[int, int, int] | None = None
         self.manifest = load_manifest()
         check_mode(self.manifest, config.mode, config.models.accept_without_leave)
 
@@ -85,6 +89,7 @@ class Base:
     @cached_property
     def gallery(self) -> Gallery:
         """Who is enrolled. A gallery of another embedding network is refused: its cosines mean nothing."""
+        seen = self._gallery_mark()
         loaded = self.load_gallery()
         gallery = loaded.gallery
         if loaded.warning:
@@ -95,14 +100,55 @@ class Base:
                 where=str(self.data_dir / "gallery.fpk"),
                 do="Enrol everybody again.",
             )
+        self._gallery_seen = seen
         return gallery
 
-    def save_gallery(self) -> None:
-        self._store.save(self.gallery)
+    def changed_gallery(self) -> Gallery | None:
+        """The gallery anew when another process has changed it since it was loaded, else None.
+
+        OperatorError, at every call, while what is there now can't be believed.
+        """
+        if self._gallery_mark() == self._gallery_seen:
+            return None
+        self._gallery_seen = None
+        self.__dict__.pop("gallery", None)
+        return self.gallery
+
+    def _gallery_mark(self) -> tuple[int, int, int] | None:
+        """Another one for every file that `GalleryStore.save` puts there."""
+        try:
+            found = (self.data_dir / "gallery.fpk").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def enrol(self, record: PayerRecord) -> None:
+        """Add a payer (or put them in the place of the one with the same token), on the disk too."""
+        with self._only_change():
+            self.gallery.enrol(record)
+            self._store.save(self.gallery)
 
     def forget(self, token: str) -> bool:
         """Delete a payer from memory, file and copy; False when nobody has that token."""
-        return self._store.forget(self.gallery, token)
+        with self._only_change():
+            return self._store.forget(self.gallery, token)
+
+    @contextmanager
+    def _only_change(self) -> Iterator[None]:
+        """One process at a time changes the gallery, each from what the one before it left."""
+        try:
+            handle = os.open(self.data_dir / "gallery.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise OperatorError(
+                f"the gallery can't be written ({error.strerror})", where=str(self.data_dir)
+            ) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            self.changed_gallery()
+            yield
+            self._gallery_seen = self._gallery_mark()
+        finally:
+            os.close(handle)
 
     # --- acquirer ---
 
@@ -261,7 +307,7 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
             journal=journal,
             acquirer=workers,
             looker=looker,
-            people=EnrolledPeople(base.gallery),
+            people=EnrolledPeople(base.gallery, base.changed_gallery),
             till=till or NoTill(),
         )
         try:

@@ -62,7 +62,7 @@ def enrol(
             hint = f" ({found.hint.replace('_', ' ')})" if found.hint else ""
             _end(json, payer, found.outcome, found.looks, f"not enrolled: {found.outcome}{hint}")
             raise typer.Exit(12 if found.outcome in (LookOutcome.ATTACK, LookOutcome.UNSURE) else 13)
-        base.gallery.enrol(
+        base.enrol(
             PayerRecord(
                 token=payer,
                 masked_name=mask_name(name),
@@ -73,7 +73,6 @@ def enrol(
                 references=(Reference(Template(found.reference), base.embedding_id()),),
             )
         )
-        base.save_gallery()
         found.reference.fill(0.0)
         made_of = f"{found.looks} look{'s' * (found.looks != 1)}"
         line = f"enrolled {payer} from {made_of}; {base.gallery.size} enrolled here"

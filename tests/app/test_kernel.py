@@ -662,3 +662,15 @@ def test_an_end_that_the_till_was_not_told_before_the_process_died_is_told_at_th
     shop.restart()
     assert shop.till.ends == [Result.APPROVED]
     assert shop.kernel.last_receipt is None
+
+
+def test_a_gallery_that_can_t_be_believed_any_more_recognises_nobody(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = unit(1)
+    shop.offer()
+    monkeypatch.setattr(shop.kernel._people, "search", unwritable)
+    shop.look(probe)
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.FACE_NOT_ALLOWED
+    assert not probe.any()
