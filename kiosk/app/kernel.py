@@ -20,13 +20,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.acquirer.client import Lost, Reply, ReversalConfirmed, Unsent, Verified
+from kiosk.acquirer.client import Lost, PolicyReceived, Reply, ReversalConfirmed, Unsent, Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import (
     Exchange,
     Terminal,
     new_ref,
     payment_request,
+    policy_request,
     reversal_request,
     status_request,
 )
@@ -42,7 +43,7 @@ from kiosk.domain.decision import (
     decide,
     within_limits,
 )
-from kiosk.domain.errors import OperatorError
+from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.payment import (
     Answer,
     Answered,
@@ -84,6 +85,8 @@ __all__ = ["Acquirer", "Kernel", "LookDone", "Looker", "People", "Setting"]
 
 TICK_MS: Final = 250
 """How often time-outs are looked at."""
+POLICY_MS: Final = 600_000
+"""How often the acquirer is asked for its policy; an answer that names a newer one brings it at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,6 +169,7 @@ class Kernel:
         people: People,
         till: TillLink,
         on_state: Callable[[State], None] = lambda state: None,
+        accept_policy: Callable[[bytes], limits.Policy] | None = None,
     ) -> None:
         self.setting = setting
         self.state: State = Idle()
@@ -183,6 +187,8 @@ class Kernel:
         self._found: LookDone | None = None
         self._masked: dict[str, str] = {}
         self._unwritten: set[str] = set()
+        self._accept_policy = accept_policy
+        self._policy_due = clock.monotonic_ms() + POLICY_MS
         self._recover()
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -226,6 +232,7 @@ class Kernel:
                 if event is not None:
                     self._step(event)
             case Tick():
+                self._refresh_policy()
                 self._step(message)
                 for ref in tuple(self.behind):
                     self._step_behind(ref, message)
@@ -380,7 +387,11 @@ class Kernel:
     def _understood(self, message: _Replied) -> Event | None:
         """What a reply means for the payment; None when it changes nothing (the machine asks again)."""
         match message.operation, message.reply:
-            case "payment" | "status", Verified(Answer() as answer):
+            case "policy", PolicyReceived(jws):
+                self._policy_came(jws)
+            case "payment" | "status", Verified(Answer() as answer, refresh_policy):
+                if refresh_policy:
+                    self._policy_due = self._clock.monotonic_ms()
                 return Answered(message.ref, answer)
             case "payment", Lost():
                 return NoAnswer(message.ref)
@@ -408,6 +419,28 @@ class Kernel:
         if getattr(self.state, "ref", "") == effect.ref:  # not of a sale that ended behind the next one
             self.last_receipt = receipt
         self._till.concluded(effect.order, effect.ref, effect.answer.result, effect.answer)
+
+    # --- policy -----------------------------------------------------------------------------------------
+
+    def _refresh_policy(self) -> None:
+        """A kiosk that runs for days follows its acquirer, and its policy does not run out under it.
+
+        One that started without a policy has no provider to name on its screens: it needs a new start.
+        """
+        now = self._clock.monotonic_ms()
+        if self._accept_policy and self.setting.policy and now >= self._policy_due:
+            self._policy_due = now + POLICY_MS
+            self._submit(policy_request(), behind=True)
+
+    def _policy_came(self, jws: bytes) -> None:
+        if self._accept_policy is None:
+            return
+        try:
+            self.setting = replace(self.setting, policy=self._accept_policy(jws))
+        except ProtocolError:
+            return  # not its signature, or an older one: the policy in force stays
+        except OperatorError as failure:
+            self.failure = failure
 
     # --- judgement --------------------------------------------------------------------------------------
 

@@ -185,13 +185,17 @@ class Base:
         """The last policy that was verified and kept; it may have expired."""
         return self._policies.load()
 
+    def accept_policy(self, jws: bytes) -> Policy:
+        """Verify a policy that came and keep it; see `PolicyStore.accept`."""
+        return self._policies.accept(jws, self.clock.utc_s())
+
     def fetch_policy(self) -> str:
         """Ask the acquirer for its policy and keep it; empty when it came, else why not."""
         reply = self.client().send(policy_request())
         match reply:
             case PolicyReceived(jws):
                 try:
-                    self._policies.accept(jws, self.clock.utc_s())
+                    self.accept_policy(jws)
                 except ProtocolError as error:
                     return f"its policy is refused: {error}"
                 return ""
@@ -309,6 +313,7 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
             looker=looker,
             people=EnrolledPeople(base.gallery, base.changed_gallery),
             till=till or NoTill(),
+            accept_policy=base.accept_policy,
         )
         try:
             yield Kiosk(base, kernel, looker, problem)

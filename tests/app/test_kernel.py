@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from kiosk.acquirer.client import Lost, Reply, ReversalConfirmed, Unsent, Verified
+from kiosk.acquirer.client import Lost, PolicyReceived, Reply, ReversalConfirmed, Unsent, Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange, Terminal
 from kiosk.app.kernel import Kernel, LookDone, Setting
 from kiosk.app.people import EnrolledPeople
 from kiosk.domain.decision import LookOutcome, Reason, Thresholds
-from kiosk.domain.errors import OperatorError
+from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Limits, Policy
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
@@ -152,7 +152,15 @@ class Shop:
             looker=self.looker,
             people=EnrolledPeople(self.gallery),
             till=self.till,
+            accept_policy=self.accept_policy,
         )
+
+    def accept_policy(self, jws: bytes) -> Policy:
+        if jws == b"forged":
+            raise ProtocolError("not signed by a pinned key")
+        if jws == b"full":
+            raise OperatorError("the policy can't be stored")
+        return replace(self.policy, version=2, ceiling=Limits(per_payment=1_000))
 
     def restart(self) -> None:
         self.journal.close()
@@ -674,3 +682,35 @@ def test_a_gallery_that_can_t_be_believed_any_more_recognises_nobody(
     assert isinstance(shop.kernel.state, Refused)
     assert shop.kernel.state.reason is Reason.FACE_NOT_ALLOWED
     assert not probe.any()
+
+
+def test_a_kiosk_that_runs_on_follows_the_acquirer_s_policy(shop: Shop) -> None:
+    shop.later(599_000)
+    assert shop.acquirer.sent == []
+    shop.later(1_000)
+    assert shop.acquirer.operations() == ["policy"]
+    shop.reply(PolicyReceived(b"good"))
+    shop.offer(3850)
+    shop.kernel.handle(PayWithFace())
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.OVER_LIMIT
+    shop.later(600_000)
+    assert shop.acquirer.operations() == ["policy", "policy"]
+
+
+def test_an_answer_that_names_a_newer_policy_has_it_fetched_at_once(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(replace(APPROVED, refresh_policy=True))
+    assert isinstance(shop.kernel.state, Approved)
+    shop.later(250)
+    assert shop.acquirer.operations() == ["payment", "policy"]
+
+
+@pytest.mark.parametrize("reply", [PolicyReceived(b"forged"), PolicyReceived(b"full"), Lost("no answer")])
+def test_a_policy_that_is_refused_or_does_not_come_changes_nothing(shop: Shop, reply: Reply) -> None:
+    shop.later(600_000)
+    shop.reply(reply)
+    assert shop.kernel.setting.policy == shop.policy
+    shop.offer()
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Identified)
