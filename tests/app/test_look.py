@@ -149,13 +149,10 @@ class SlowWall(EndlessWall):
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_open, self.go = threading.Event(), threading.Event()
-
-    def open(self) -> None:
-        super().open()
-        self.is_open.set()
+        self.reading, self.go = threading.Event(), threading.Event()
 
     def read(self, timeout_s: float) -> Frame | None:
+        self.reading.set()
         self.go.wait()
         return super().read(timeout_s)
 
@@ -164,7 +161,7 @@ def test_a_look_that_was_cancelled_before_it_began_opens_no_camera(vision: Visio
     wall = SlowWall()
     subject = looker(vision, wall)
     subject.start(1, lambda found: None)
-    wall.is_open.wait()
+    wall.reading.wait()
     subject.start(2, lambda found: None)
     subject.stop()
     wall.go.set()
