@@ -175,6 +175,8 @@ class Kernel:
         self.state: State = Idle()
         self.behind: dict[str, Unknown | Reversing] = {}
         """Open outcomes that no screen shows, by ref."""
+        self.keeps_screen = False
+        """Without a screen nobody waits for it: an open outcome stays in `state` until its end."""
         self.last_receipt: Receipt | None = None
         """The one of the last sale that ended on the screen."""
         self.failure: OperatorError | None = None
@@ -321,7 +323,7 @@ class Kernel:
                     self._give_back(order)
             case Conclude():
                 self._conclude(effect)
-            case FreeScreen():
+            case FreeScreen() if not self.keeps_screen:
                 if isinstance(self.state, Unknown | Reversing):
                     self.behind[self.state.ref] = self.state
                 self.state = Idle()

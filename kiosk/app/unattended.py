@@ -94,7 +94,7 @@ def pay_once(
                 return True
         return False
 
-    kernel.on_state = press
+    kernel.on_state, kernel.keeps_screen = press, True
     kernel.handle(Offer(order))
     kernel.handle(PayWithFace())
     kernel.run(until=over)
