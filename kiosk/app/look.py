@@ -149,13 +149,14 @@ class CameraLooker:
             return
         try:
             result = self._watch(stop)
+            if result is not None:
+                self.last = result
+                done(LookDone(look, result.outcome, result.template, result.liveness, self._model_ids))
         except OperatorError as failure:
             self.failure = failure
             done(LookDone(look, LookOutcome.NO_FACE, None, None))
-            return
-        if result is not None:
-            self.last = result
-            done(LookDone(look, result.outcome, result.template, result.liveness, self._model_ids))
+        finally:
+            self._vision.forget()  # after the answer: nobody waits for it
 
     def _watch(self, stop: threading.Event) -> LookResult | None:
         source = self.open_source()

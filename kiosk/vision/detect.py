@@ -100,6 +100,10 @@ class Detector:
             rows = self._scan(frame, max(longest // 3, MIN_SIDE_PX))
         return [face for face in _merge(rows) if _inside(face.box.centre, width, height)]
 
+    def forget(self) -> None:
+        """Overwrite the last picture that the network was shown."""
+        self._input.fill(0.0)
+
     def _scan(self, frame: _Pyramid, side: int) -> NDArray[np.float32]:
         """What squares of `side` show that cover the frame with half a side's overlap, cut faces left out."""
         height, width = frame.height, frame.width

@@ -50,8 +50,11 @@ class Vision:
     ) -> None:
         self.manifest = manifest or load_manifest(directory)
 
+        self._models: list[Model] = []
+
         def load(role: Role) -> Model:
-            return load_model(self.manifest.card(role), directory, threads=threads)
+            self._models.append(load_model(self.manifest.card(role), directory, threads=threads))
+            return self._models[-1]
 
         self._detector = Detector(load(Role.DETECTOR))
         self._landmarker = Landmarker(load(Role.LANDMARKS))
@@ -79,6 +82,12 @@ class Vision:
         if crowd:
             return _without_face(frame, faces, Hint.ONE_PERSON, clock)
         return self._measure(frame, rgb, faces, landmarks, clock)
+
+    def forget(self) -> None:
+        """Overwrite what the networks hold of the last face: its picture, and its template."""
+        self._detector.forget()
+        for model in self._models:
+            model.forget()
 
     def _payer_first(
         self, rgb: NDArray[np.uint8], faces: tuple[DetectedFace, ...]

@@ -93,6 +93,7 @@ class Model:
                 where=name,
                 do="Use the file that belongs to the manifest.",
             )
+        self._shapes_in = tuple(shapes_in)
         self._inputs = tuple(int(entry["index"]) for entry in entries)
         self._outputs = tuple(int(entry["index"]) for entry in exits)
 
@@ -102,3 +103,7 @@ class Model:
             self._interpreter.set_tensor(index, values)
         self._interpreter.invoke()
         return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+
+    def forget(self) -> None:
+        """Overwrite what the tensors hold of the last inputs and outputs, by running on nothing."""
+        self.run(*(np.zeros(shape, np.float32) for shape in self._shapes_in))

@@ -181,3 +181,17 @@ def test_an_enrolment_that_fails_keeps_no_template(
     found = capture(EndlessWall(), vision, LookRules.of(vision.manifest))
     assert found.reference is None
     assert not any(template.any() for template in templates)
+
+
+def test_after_a_look_the_networks_hold_no_picture_and_no_template(vision: Vision) -> None:
+    done: queue.SimpleQueue[LookDone] = queue.SimpleQueue()
+    subject = looker(vision, str(PICTURE))
+    subject.start(1, done.put)
+    found = done.get(timeout=30)
+    subject.close()
+    assert found.probe is not None
+    assert not vision._detector._input.any()
+    for model in vision._models:
+        assert not any(model._interpreter.get_tensor(index).any() for index in model._inputs)
+    held = vision._embedder._model._interpreter.get_tensor(vision._embedder._model._outputs[0])[0]
+    assert float(held @ found.probe) / float(np.linalg.norm(held)) < 0.5
