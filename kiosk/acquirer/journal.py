@@ -241,6 +241,12 @@ class Journal:
             rows = self._rows("SELECT * FROM attempts ORDER BY seq DESC LIMIT ?", limit)
         return [_payment_entry(row) for row in rows]
 
+    def attempts_of(self, order_ref: str) -> list[PaymentEntry]:
+        """Every attempt to pay one order, the newest first."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM attempts WHERE order_ref = ? ORDER BY seq DESC", order_ref)
+        return [_payment_entry(row) for row in rows]
+
     def last_end(self) -> PaymentEntry | None:
         """The attempt that ended last; None when none did."""
         with self._explained():

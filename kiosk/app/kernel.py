@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.acquirer.client import Lost, PolicyReceived, Reply, ReversalConfirmed, Unsent, Verified
-from kiosk.acquirer.journal import Journal
+from kiosk.acquirer.journal import Journal, PaymentEntry
 from kiosk.acquirer.messages import (
     Exchange,
     Terminal,
@@ -124,6 +124,8 @@ class People(Protocol):
     def search(self, probe: NDArray[np.float32], digits: str | None) -> tuple[Candidate, ...]: ...
 
     def payer(self, token: str) -> Payer | None: ...
+
+    def has_digits(self, token: str, digits: str) -> bool: ...
 
 
 class Acquirer(Protocol):
@@ -298,6 +300,14 @@ class Kernel:
         last = self._journal.last_end()
         if last is not None and last.answer is not None:
             self._till.concluded(last.order, last.ref, last.answer.result, last.answer)
+
+    def attempts_of(self, order_ref: str) -> list[PaymentEntry]:
+        """What the journal holds of one order, the newest attempt first."""
+        return self._journal.attempts_of(order_ref)
+
+    def digits_fit(self, token: str, digits: str) -> bool:
+        """Whether `token` is one of those whose phone number ends in `digits`."""
+        return self._people.has_digits(token, digits)
 
     # --- effects ----------------------------------------------------------------------------------------
 

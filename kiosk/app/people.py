@@ -63,3 +63,7 @@ class EnrolledPeople:
             old, self.gallery = self.gallery, fresh
             for record in old.records():
                 old.forget(record.token)
+
+    def has_digits(self, token: str, digits: str) -> bool:
+        """Whether this person gave these last four digits."""
+        return token in self.gallery.with_digits(digits)

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntEnum
 from typing import Final
 
 from kiosk.app.kernel import Kernel
 from kiosk.domain.decision import Reason
+from kiosk.domain.errors import OperatorError
 from kiosk.domain.payment import (
     Approved,
+    Cancel,
     Confirm,
     Declined,
     DigitsTyped,
@@ -23,15 +25,17 @@ from kiosk.domain.payment import (
     Order,
     PayWithFace,
     Refused,
+    Result,
     Reversed,
     Reversing,
     SecondFactor,
+    Sent,
     State,
     Unknown,
 )
 from kiosk.domain.ports import Clock
 
-__all__ = ["Exit", "exit_code", "pay_once", "resolve_open"]
+__all__ = ["Exit", "earlier_end", "exit_code", "pay_once", "resolve_open"]
 
 
 class Exit(IntEnum):
@@ -78,6 +82,8 @@ def pay_once(
     def press(state: State) -> None:
         watch(state)
         match state:
+            case Identified(payer=payer) if digits is not None and not kernel.digits_fit(payer.token, digits):
+                kernel.post(Cancel())  # digits that contradict the face are no confirmation
             case Identified():
                 kernel.post(Confirm())
             case SecondFactor(tries=0) if digits is not None:
@@ -101,11 +107,53 @@ def pay_once(
     return kernel.state
 
 
-def resolve_open(kernel: Kernel, *, clock: Clock, wait_s: float) -> int:
-    """Ask and reverse until nothing is open, for at most `wait_s`; how many are still open."""
+def earlier_end(kernel: Kernel, order: Order, *, clock: Clock, resolve_s: float) -> State | None:
+    """What an earlier attempt to pay `order` came to; None when it may be paid now.
+
+    An open one is waited for. The same request twice is one payment: an approved one is told again.
+
+    Raises:
+        OperatorError: the order was paid with another amount.
+    """
+    for attempt in kernel.attempts_of(order.order_ref):
+        if attempt.ref in kernel.behind:
+            resolve_open(kernel, clock=clock, wait_s=resolve_s, refs={attempt.ref})
+    for attempt in kernel.attempts_of(order.order_ref):
+        if attempt.answer is None:
+            return Unknown(attempt.order, attempt.ref, queries=0, shown_until=0, until=0)
+        if attempt.answer.result is Result.APPROVED:
+            if attempt.order.amount != order.amount:
+                raise OperatorError(
+                    f"order {order.order_ref} is paid with {attempt.order.amount} (ref {attempt.ref})",
+                    do="Give another purchase another --order.",
+                )
+            return Approved(attempt.order, attempt.ref, attempt.answer, until=0)
+    return None
+
+
+def resolve_open(
+    kernel: Kernel,
+    *,
+    clock: Clock,
+    wait_s: float,
+    refs: Collection[str] | None = None,
+    ended: Callable[[str], None] = lambda ref: None,
+) -> int:
+    """Ask and reverse until nothing is open (of `refs`), for at most `wait_s`; how many are still open.
+
+    `ended` is told each `ref` that came to its end.
+    """
     give_up = clock.monotonic_ms() + round(wait_s * 1000)
-    kernel.run(until=lambda state: not kernel.behind or clock.monotonic_ms() >= give_up)
-    return len(kernel.behind)
+    waiting = set(kernel.behind if refs is None else refs)
+
+    def over(state: State) -> bool:
+        for ref in waiting - kernel.behind.keys():
+            waiting.discard(ref)
+            ended(ref)
+        return not waiting or clock.monotonic_ms() >= give_up
+
+    kernel.run(until=over)
+    return len(waiting)
 
 
 def exit_code(state: State, *, digits_given: bool) -> Exit:
@@ -119,9 +167,11 @@ def exit_code(state: State, *, digits_given: bool) -> Exit:
             return Exit.NOT_RECOGNISED if digits_given else Exit.SECOND_FACTOR
         case NotSent():
             return Exit.NOT_SENT
-        case Unknown() | Reversing():
+        case Sent() | Unknown() | Reversing():
             return Exit.UNKNOWN
         case Reversed():
             return Exit.UNKNOWN  # the outcome was unknown; the reversal is acknowledged, nothing is charged
+        case Idle() if digits_given:
+            return Exit.NOT_RECOGNISED
         case _:
             return Exit.DECLINED

@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Annotated, Any
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.decision import Reason
 from kiosk.domain.errors import OperatorError
-from kiosk.domain.money import Money, MoneyError
+from kiosk.domain.limits import LimitKind
+from kiosk.domain.money import CURRENCIES, Money, MoneyError
 from kiosk.domain.payment import (
     Approved,
     Declined,
+    Idle,
     NotSent,
     Order,
     Refused,
     Reversed,
     Reversing,
     SecondFactor,
+    Sent,
     State,
     Unknown,
 )
 
 if TYPE_CHECKING:
     from kiosk.app.look import CameraLooker
+    from kiosk.app.unattended import Exit
     from kiosk.app.wiring import Kiosk
 
 __all__ = ["pay"]
 
-REFUSALS = {
+MAX_ORDER: Final = 128
+LIMITS: Final = {
+    LimitKind.PER_PAYMENT: "one payment at most",
+    LimitKind.PER_PERSON_DAY: "one person in one day, with what was paid before, at most",
+    LimitKind.PER_KIOSK_DAY: "this kiosk in one day, with what was paid before, at most",
+}
+REFUSALS: Final = {
     Reason.NOT_RECOGNISED: "not recognised; look again or pay another way",
     Reason.AMBIGUOUS: "two people are too close to tell apart; pay another way",
     Reason.ATTACK_SUSPECTED: "presentation attack suspected; nothing was sent",
@@ -74,10 +88,18 @@ def pay(
     """
     if digits is not None and not re.fullmatch(r"[0-9]{4}", digits, re.ASCII):
         raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")
-    from kiosk.app.unattended import Exit, exit_code, pay_once
+    if order.strip() != order or (order and not order.isprintable()) or len(order) > MAX_ORDER:
+        raise OperatorError(
+            f"--order {order[:40]!r}", do=f"Use 1 to {MAX_ORDER} printable characters without space around."
+        )
+    from kiosk.app.unattended import Exit, earlier_end, exit_code, pay_once
     from kiosk.app.wiring import open_base, open_kiosk
 
     with open_base(data_dir, config, complain) as base:
+        if currency and currency not in CURRENCIES:
+            raise OperatorError(
+                f"unknown currency {currency!r}", where="--currency", do="Use an ISO 4217 code such as CNY."
+            )
         money = _money(amount, currency or base.config.store.currency)
         purchase = Order(order or f"K-{secrets.token_hex(6)}", money, base.config.store.payee)
     with open_kiosk(base, camera=camera) as kiosk:
@@ -91,14 +113,38 @@ def pay(
             raise OperatorError(
                 f"{money.currency} is not taken here", do=f"The acquirer's policy is in {policy.currency}."
             )
-        state = pay_once(kiosk.kernel, purchase, clock=kiosk.clock, digits=digits, resolve_s=resolve)
+        earlier = earlier_end(kiosk.kernel, purchase, clock=kiosk.clock, resolve_s=resolve)
+        with _interruptible():
+            try:
+                state = earlier or pay_once(
+                    kiosk.kernel, purchase, clock=kiosk.clock, digits=digits, resolve_s=resolve
+                )
+            except KeyboardInterrupt:
+                state = kiosk.kernel.state
+                if not isinstance(state, Sent | Unknown | Reversing):
+                    complain("stopped before anything was sent; nothing was charged")
+                    raise
         failure = kiosk.looker.failure or kiosk.kernel.failure
         if isinstance(state, Refused | NotSent) and failure is not None:
             raise failure
         code = exit_code(state, digits_given=digits is not None)
-        _report(state, purchase, kiosk, code, as_json=json)
+        _report(state, purchase, kiosk, code, as_json=json, again=earlier is not None)
     if code:
         raise typer.Exit(code)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: whoever stops a payment still hears what is known of it."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _money(amount: str, currency: str) -> Money:
@@ -111,11 +157,13 @@ def _money(amount: str, currency: str) -> Money:
     return money
 
 
-def _report(state: State, order: Order, kiosk: Kiosk, code: int, *, as_json: bool) -> None:
+def _report(state: State, order: Order, kiosk: Kiosk, code: Exit, *, as_json: bool, again: bool) -> None:
     if as_json:
-        print_json(_as_json(state, order, kiosk.looker, code))
+        print_json(_as_json(state, order, kiosk.looker, code) | {"again": again})
         return
-    line = _line(state, order, nobody=not kiosk.base.gallery.size)
+    line = _line(state, order, kiosk)
+    if again and isinstance(state, Approved):
+        line += " (paid before; nothing more was charged)"
     if code:
         complain(line)
     else:
@@ -126,15 +174,17 @@ def _report(state: State, order: Order, kiosk: Kiosk, code: int, *, as_json: boo
             say(render(kiosk.kernel.last_receipt))
 
 
-def _line(state: State, order: Order, *, nobody: bool) -> str:
+def _line(state: State, order: Order, kiosk: Kiosk) -> str:
     match state:
         case Approved(ref=ref, answer=answer):
             return f"APPROVED {order.amount} order {order.order_ref} approval {answer.approval} ref {ref}"
+        case Declined(answer=answer) if answer.code == "order_paid":
+            return f"order {order.order_ref} was paid elsewhere: don't take it again; nothing was charged now"
         case Declined(answer=answer):
             return f"declined by the acquirer ({answer.code or 'no reason given'}); nothing was charged"
         case NotSent():
             return "not sent: the acquirer can't be reached; nothing was charged"
-        case Unknown(ref=ref) | Reversing(ref=ref):
+        case Sent(ref=ref) | Unknown(ref=ref) | Reversing(ref=ref):
             return f"outcome unknown: don't pay again; `kiosk resolve` goes on asking (ref {ref})"
         case Reversed(ref=ref):
             return f"the outcome was unknown and was reversed: nothing is charged (ref {ref})"
@@ -144,21 +194,25 @@ def _line(state: State, order: Order, *, nobody: bool) -> str:
             return "not recognised with these digits"
         case Refused(refusal=refusal) if refusal.limit is not None:
             cap = refusal.limit
-            return f"{order.amount} is over the limit {cap.kind.replace('_', ' ')} of {cap.limit}"
-        case Refused() if nobody and state.reason is Reason.NOT_RECOGNISED:
+            return f"{order.amount} is over the limit: {LIMITS[cap.kind]} {cap.limit}"
+        case Refused() if not kiosk.base.gallery.size and state.reason is Reason.NOT_RECOGNISED:
             return "not recognised: nobody is enrolled here (see `kiosk enrol`)"
+        case Refused() if state.reason is Reason.NO_FACE and (look := kiosk.looker.last) and look.frames_used:
+            return f"no usable face: {look.frames_used} good frames are too few for a decision"
         case Refused():
             return REFUSALS[state.reason]
+        case Idle():
+            return "not recognised with these digits: they are another person's"
         case _:
             return "ended without a payment"
 
 
-def _as_json(state: State, order: Order, looker: CameraLooker, code: int) -> dict[str, Any]:
+def _as_json(state: State, order: Order, looker: CameraLooker, code: Exit) -> dict[str, Any]:
     answer = getattr(state, "answer", None)
     refusal = getattr(state, "refusal", None)
     look = looker.last
     return {
-        "outcome": type(state).__name__.lower(),
+        "outcome": code.name.lower(),
         "exit_code": int(code),
         "amount": order.amount.decimal(),
         "currency": order.amount.currency,
