@@ -423,7 +423,7 @@ class Kernel:
             effect.answer,
             terminal_id=self.setting.terminal.terminal_id,
             mode=self.setting.terminal.mode,
-            when=when.strftime("%Y-%m-%d %H:%M:%S"),
+            when=when.isoformat(" ", "seconds"),
             masked_payer=self._masked.pop(effect.ref, ""),
             provider=policy.provider if policy else "",
             licence=policy.licence if policy else "",

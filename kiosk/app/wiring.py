@@ -58,12 +58,12 @@ class Base:
         self.clock = SystemClock()
         self._gallery_seen: tuple[int, int, int] | None = None
         self.manifest = load_manifest()
-        check_mode(self.manifest, config.mode, config.models.accept_without_leave)
 
     # --- vision ---
 
     def vision(self) -> Vision:
-        """The interpreters, every file hash-checked; for one thread."""
+        """The interpreters, every file hash-checked; for one thread. Production wants leave to sell each."""
+        check_mode(self.manifest, self.config.mode, self.config.models.accept_without_leave)
         return Vision(self.manifest, threads=self.config.models.interpreter_threads)
 
     def look_rules(self) -> LookRules:
@@ -157,7 +157,7 @@ class Base:
         """The acquirer's address and pinned keys."""
         named = self.config.acquirer.trust_file
         places = [Path(named)] if named else [self.data_dir / place for place in TRUST_PLACES]
-        path = next((place for place in places if place.exists()), None)
+        path = next((place for place in places if _is_there(place)), None)
         if path is None:
             raise OperatorError(
                 "no acquirer is set up here",
@@ -234,6 +234,16 @@ class Base:
         )
 
 
+def _is_there(path: Path) -> bool:
+    """Like `Path.exists`, but a folder that may not be read is the operator's to mend."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise OperatorError(
+            f"cannot be looked at ({error.strerror})", where=str(path), do="Run as the folder's owner."
+        ) from None
+
+
 class NoTill:
     """A stand-alone kiosk: nobody else waits for the outcome."""
 
@@ -277,6 +287,8 @@ def open_base(
         raise OperatorError(
             f"the data folder cannot be made ({error.strerror})", where=str(folder), do="Use --data-dir."
         ) from None
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise OperatorError("the data folder may not be read", where=str(folder), do="Run as its owner.")
     yield Base(folder, settings, warn)
 
 

@@ -15,6 +15,7 @@ __all__ = ["enrol", "forget"]
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{4}", re.ASCII)
+_CONSENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 
 Token = Annotated[str, typer.Option("--payer", metavar="TOKEN", help="The acquirer's opaque payer token.")]
 
@@ -45,6 +46,8 @@ def enrol(
         raise OperatorError(
             f"payer token {payer!r}", do="Use 1 to 64 letters, digits or . _ : - as the acquirer gave it."
         )
+    if not _CONSENT.fullmatch(consent):
+        raise OperatorError(f"--consent {consent[:40]!r}", do="Use 1 to 64 letters, digits or . _ : -.")
     if digits and not _DIGITS.fullmatch(digits):
         raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")
     from kiosk.app.enrol import capture
@@ -60,7 +63,13 @@ def enrol(
         found = capture(source, vision, base.look_rules())
         if found.outcome is not LookOutcome.LIVE or found.reference is None:
             hint = f" ({found.hint.replace('_', ' ')})" if found.hint else ""
-            _end(json, payer, found.outcome, found.looks, f"not enrolled: {found.outcome}{hint}")
+            _end(
+                json,
+                payer,
+                found.outcome,
+                found.looks,
+                f"not enrolled: {found.outcome.replace('_', ' ')}{hint}",
+            )
             raise typer.Exit(12 if found.outcome in (LookOutcome.ATTACK, LookOutcome.UNSURE) else 13)
         base.enrol(
             PayerRecord(

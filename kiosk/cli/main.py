@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from kiosk import __version__
-from kiosk.cli import bench, demo, doctor, enrol, look, pay, run, sandbox, screenshot
+from kiosk.cli import bench, demo, doctor, enrol, look, pay, resolve, run, sandbox, screenshot
 from kiosk.cli import eval as evaluate
-from kiosk.cli.common import complain, say
+from kiosk.cli.common import complain, print_json, say
 from kiosk.domain.errors import KioskError
 
 __all__ = ["app", "main"]
+
+WRONG_USE = 2
 
 app = typer.Typer(
     name="kiosk",
@@ -46,7 +48,7 @@ for command in (
     enrol.forget,
     look.look,
     doctor.doctor,
-    doctor.resolve,
+    resolve.resolve,
     demo.demo,
     screenshot.screenshot,
     bench.bench,
@@ -54,6 +56,15 @@ for command in (
     app.command()(command)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(evaluate.app, name="eval")
+
+
+def _wrong(line: str) -> int:
+    """Exit code of wrong use; with --json the line is also an object on stdout, for whoever parses that."""
+    if line:
+        complain(line)
+    if "--json" in sys.argv:
+        print_json({"error": line, "exit_code": WRONG_USE})
+    return WRONG_USE
 
 
 def main() -> None:
@@ -65,11 +76,9 @@ def main() -> None:
     except typer.Abort:
         code = 130
     except typer.TyperException as wrong:
-        complain(f"{wrong.format_message()} Try --help.")
-        code = 2
+        code = _wrong(f"{wrong.format_message()} Try --help." if wrong.format_message() else "")
     except KioskError as error:
-        complain(str(error))
-        code = 2
+        code = _wrong(str(error))
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

@@ -173,3 +173,31 @@ def test_wrong_use_is_one_line(kiosk: Kiosk, arguments: list[str]) -> None:
     assert ran.code == 2
     assert ran.err.count("\n") == 1
     assert "Try --help" in ran.err
+
+
+def test_wrong_use_with_json_is_an_object_too(kiosk: Kiosk, data_dir: Path) -> None:
+    ran = kiosk("pay", "--camera", "nope", "--amount", "0", "--json", "--data-dir", data_dir)
+    assert ran.code == 2
+    assert json.loads(ran.out)["exit_code"] == 2
+    assert json.loads(ran.out)["error"] in ran.err
+
+
+def test_without_a_display_the_kiosk_says_so(
+    kiosk: Kiosk, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    ran = kiosk("run", "--data-dir", data_dir)
+    assert ran.code == 2
+    assert "no display" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("consent", ["", "x" * 200, "a b"])
+def test_a_consent_reference_that_can_t_be_kept_is_wrong_use(
+    kiosk: Kiosk, data_dir: Path, consent: str
+) -> None:
+    arguments = ("--payer", "tok", "--consent", consent, "--data-dir", data_dir)
+    ran = kiosk("enrol", "--camera", DEMO / "enrol" / PAYER, *arguments)
+    assert ran.code == 2
+    assert "--consent" in ran.err
