@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -25,11 +25,24 @@ __all__ = ["Config", "default_data_dir", "load"]
 CONFIG_NAME: Final = "kiosk.toml"
 MAX_CONFIG_BYTES: Final = 64 * 1024
 
-Minor = Annotated[int, msgspec.Meta(ge=0, le=999_999_999_999)]
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=120)]
-Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,35}\Z")]
+# A rule's `description` is what is allowed, in the words that a refusal is said in.
+Minor = Annotated[
+    int,
+    msgspec.Meta(ge=0, le=999_999_999_999, description="a whole number of minor units, 0 to 999999999999"),
+]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=120, description="a number above 0, at most 120")]
+Identifier = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9._-]{1,35}\Z", description="1 to 35 letters, digits or . _ - in quotes"
+    ),
+]
 """ISO 20022 Max35Text, without anything that needs escaping."""
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=70)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=70, description="1 to 70 characters in quotes")]
+Currency = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", description='three capital letters in quotes, such as "CNY"')
+]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=8, description="a whole number from 1 to 8")]
 
 
 class StoreConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -39,7 +52,7 @@ class StoreConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     merchant_id: Identifier = "M-DEMO-0001"
     store_id: Identifier = "S-DEMO-0001"
     terminal_id: Identifier = "T-DEMO-0001"
-    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")] = "CNY"
+    currency: Currency = "CNY"
     timezone: str = "Asia/Shanghai"
 
 
@@ -88,7 +101,7 @@ class ModelsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`accept_without_leave` names models (by id) whose terms the operator has cleared themselves."""
 
     accept_without_leave: tuple[str, ...] = ()
-    interpreter_threads: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+    interpreter_threads: Threads = 1
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -118,15 +131,16 @@ def load(path: Path | None, data_dir: Path) -> Config:
     Raises:
         OperatorError: unreadable, not TOML (with the line), or a wrong value (key, value, what is allowed).
     """
-    if path is None:
-        path = data_dir / CONFIG_NAME
-        if not path.exists():
-            return Config()
+    named, path = path is not None, path or data_dir / CONFIG_NAME
     try:
         raw = path.read_bytes()[: MAX_CONFIG_BYTES + 1]
     except OSError as error:
+        if not named and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return Config()
         raise OperatorError(
-            f"cannot read the configuration ({error.strerror})", where=str(path), do="Check --config."
+            f"cannot read the configuration ({error.strerror})",
+            where=str(path),
+            do="Check --config." if named else "Run as the data folder's owner, or use --data-dir.",
         ) from None
     if len(raw) > MAX_CONFIG_BYTES:
         raise OperatorError(
@@ -134,7 +148,11 @@ def load(path: Path | None, data_dir: Path) -> Config:
         )
     try:
         table = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise OperatorError(
+            f"not UTF-8 at byte {error.start}", where=str(path), do="Save it as UTF-8."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
         lines = raw.count(b"\n") + 1
         reason = str(error).replace("at end of document", f"at line {lines}")
         raise OperatorError(f"not valid TOML: {reason}", where=str(path), do="Mend that line.") from None
@@ -164,27 +182,35 @@ def _checked(table: dict[str, Any], path: Path) -> Config:
 
 
 def _explained(message: str, table: dict[str, Any], path: Path) -> OperatorError:
-    """msgspec says "Expected `int`, got `str` - at `$.limits.pin_above_minor`"; add the value found there."""
+    """msgspec says "Expected `int`, got `str` - at `$.limits.pin_above_minor`": what is there, what may be."""
     found = re.search(r" - at `\$\.?([^`]*)`", message)
-    reason = message[: found.start()] if found else message
-    key = found[1] if found and found[1] else ""
-    unknown = re.search(r"unknown field `([^`]*)`", reason)
+    key = re.sub(r"\[.*", "", found[1]) if found else ""
+    unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown:
         key = f"{key}.{unknown[1]}" if key else unknown[1]
-        reason = "there is no such key"
     value: Any = table
-    for part in re.sub(r"\[\d+\]", "", key).split("."):
-        value = value.get(part, "") if isinstance(value, dict) else ""
-    choices = _choices(key)
-    if choices and not unknown:
-        reason = "one of " + ", ".join(repr(choice) for choice in choices)
-    shown = f"{key} = {value!r}" if key else "the file"
-    return OperatorError(f"{shown}: {reason}", where=str(path), do="docs/configuration.md lists every key.")
-
-
-def _choices(key: str) -> tuple[object, ...]:
-    """The values a key may have, when its type is a Literal."""
-    kind: Any = Config
     for part in key.split("."):
-        kind = get_type_hints(kind).get(part) if isinstance(kind, type) else None
-    return get_args(kind) if get_origin(kind) is Literal else ()
+        value = value.get(part, "") if isinstance(value, dict) else ""
+    reason = "there is no such key" if unknown else f"not {_allowed(key)}"
+    return OperatorError(
+        f"{key} = {value!r}: {reason}", where=str(path), do="docs/configuration.md lists every key."
+    )
+
+
+def _allowed(key: str) -> str:
+    """What `key` may be, in words."""
+    kind: Any = msgspec.inspect.type_info(Config)
+    for part in key.split("."):
+        kind = next(field.type for field in kind.fields if field.encode_name == part)
+    if isinstance(kind, msgspec.inspect.UnionType):  # with None: a key that may be left out
+        kind = kind.types[0]
+    match kind:
+        case msgspec.inspect.Metadata(extra_json_schema={"description": words}):
+            return str(words)
+        case msgspec.inspect.LiteralType(values=values):
+            return "one of " + ", ".join(repr(value) for value in values)
+        case msgspec.inspect.StructType():
+            return f"a table: [{key}], and its keys below"
+        case msgspec.inspect.VarTupleType():
+            return 'a list of texts in quotes: ["..."]'
+    return "text in quotes"

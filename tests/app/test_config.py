@@ -10,6 +10,8 @@ import pytest
 from kiosk.app import config
 from kiosk.domain.errors import OperatorError
 
+from ..permissions import of_somebody_else
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -35,15 +37,25 @@ def test_the_example_that_ships_is_valid() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('mode = "live"', ["mode = 'live'", "'demo', 'test', 'training', 'production'"]),
-        ("[limits]\npin_above_minor = -1", ["limits.pin_above_minor = -1", ">= 0"]),
-        ("[limits]\npin_above_minor = 2.5", ["limits.pin_above_minor = 2.5", "int"]),
+        ('mode = "live"', ["mode = 'live'", "'demo', 'production', 'test', 'training'"]),
+        (
+            "[limits]\npin_above_minor = -1",
+            ["limits.pin_above_minor = -1", "a whole number of minor units, 0 to"],
+        ),
+        ("[limits]\npin_above_minor = 2.5", ["limits.pin_above_minor = 2.5", "a whole number"]),
         ("[limits]\nper_week = 1", ["limits.per_week", "no such key"]),
-        ('[store]\nterminal_id = "a b"', ["store.terminal_id = 'a b'"]),
+        ('[store]\nterminal_id = "a b"', ["store.terminal_id = 'a b'", "1 to 35 letters, digits or . _ -"]),
+        ('[store]\ncurrency = "yuan"', ["store.currency = 'yuan'", "three capital letters"]),
+        ('[store]\npayee = ""', ["store.payee = ''", "1 to 70 characters"]),
+        ("[store]\ntimezone = 8", ["store.timezone = 8", "text in quotes"]),
+        ("[acquirer]\nanswer_timeout_s = 0", ["acquirer.answer_timeout_s = 0", "above 0, at most 120"]),
+        ("[models]\ninterpreter_threads = 9", ["models.interpreter_threads = 9", "from 1 to 8"]),
+        ('[models]\naccept_without_leave = "x"', ["models.accept_without_leave = 'x'", "a list of texts"]),
+        ("[models]\naccept_without_leave = [3]", ["models.accept_without_leave = [3]", "a list of texts"]),
         ('[store]\ncurrency = "XXX"', ["store.currency = 'XXX'", "CNY"]),
         ('[store]\ntimezone = "Mars/Olympus"', ["store.timezone = 'Mars/Olympus'", "IANA"]),
         ("[screen]\nlanguage = 3", ["screen.language = 3", "'en', 'zh-Hans'"]),
-        ("store = 3", ["store = 3"]),
+        ("store = 3", ["store = 3", "a table: [store]"]),
         ("mode = ", ["not valid TOML", "line 1"]),
     ],
 )
@@ -55,6 +67,8 @@ def test_a_wrong_value_is_one_line_with_file_key_value_and_what_is_allowed(
     line = str(caught.value)
     assert "\n" not in line
     assert str(tmp_path / "kiosk.toml") in line
+    for jargon in ("Expected", "null", "regex", "`"):
+        assert jargon not in line
     for part in told:
         assert part in line
 
@@ -64,6 +78,17 @@ def test_a_missing_or_huge_file_is_refused_by_name(tmp_path: Path) -> None:
         config.load(tmp_path / "nothing.toml", tmp_path)
     with pytest.raises(OperatorError, match="64 KiB"):
         load(tmp_path, "#" * 70_000)
+
+
+def test_a_file_that_is_not_utf_8_is_told_where(tmp_path: Path) -> None:
+    (tmp_path / "kiosk.toml").write_bytes('mode = "démo"'.encode("latin-1"))
+    with pytest.raises(OperatorError, match="not UTF-8 at byte 9"):
+        config.load(None, tmp_path)
+
+
+def test_a_data_folder_of_somebody_else_is_told(tmp_path: Path) -> None:
+    with of_somebody_else(tmp_path), pytest.raises(OperatorError, match=r"kiosk\.toml.*denied.*owner"):
+        config.load(None, tmp_path)
 
 
 def test_the_documentation_lists_every_key_with_its_default() -> None:
