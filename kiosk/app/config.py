@@ -182,7 +182,7 @@ def _checked(table: dict[str, Any], path: Path) -> Config:
 
 
 def _explained(message: str, table: dict[str, Any], path: Path) -> OperatorError:
-    """msgspec says "Expected `int`, got `str` - at `$.limits.pin_above_minor`": what is there, what may be."""
+    """msgspec says "Expected `int`, got `str` - at `$.limits.pin_above_minor`": the value and what may be."""
     found = re.search(r" - at `\$\.?([^`]*)`", message)
     key = re.sub(r"\[.*", "", found[1]) if found else ""
     unknown = re.search(r"unknown field `([^`]*)`", message)
