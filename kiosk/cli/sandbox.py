@@ -80,10 +80,13 @@ def trust(
 def ledger(data_dir: DataDir = None, json: Json = False) -> None:
     """Print the books: every attempt, what became of it, what was taken from the payer."""
     from kiosk.domain.errors import OperatorError
+    from kiosk.sandbox.files import explained
     from kiosk.sandbox.ledger import Ledger, LedgerRow
 
     path = _folder(data_dir) / "sandbox" / "ledger.sqlite"
-    if not path.exists():
+    with explained(path):
+        is_there = path.exists()
+    if not is_there:
         raise OperatorError(
             "no ledger", where=str(path), do="Start `kiosk sandbox` with this --data-dir first."
         )

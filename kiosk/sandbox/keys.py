@@ -8,16 +8,17 @@ again when a key is unknown, so that a kiosk may come later than the sandbox.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from kiosk.acquirer.signing import load_public_key
 from kiosk.domain.errors import OperatorError
+from kiosk.sandbox.files import explained, write
 
 __all__ = ["OwnKey", "Terminals", "key_id_of"]
 
@@ -31,13 +32,12 @@ class OwnKey:
     """A P-256 key in a file (PKCS#8, PEM, 0600), made when it is not there; signs for the acquirer."""
 
     def __init__(self, path: Path, prefix: str) -> None:
-        if not path.exists():
-            _make(path)
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise OperatorError("not a P-256 private key", where=str(path), do="Remove it; it is made anew.")
-        self._key = key
-        self.public_der = key.public_key().public_bytes(
+        with explained(path):
+            if not path.exists():
+                _make(path)
+            pem = path.read_bytes()
+        self._key = _p256(pem, path)
+        self.public_der = self._key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self.key_id = key_id_of(self.public_der, prefix)
@@ -52,8 +52,21 @@ def _make(path: Path) -> None:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
+    write(path, pem)
+
+
+def _p256(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise OperatorError(
+            "not a P-256 private key",
+            where=str(path),
+            do="Remove it; it is made anew and kiosks pin it anew.",
+        )
+    return key
 
 
 class Terminals:
@@ -74,16 +87,16 @@ class Terminals:
         """Believe the key in a PEM file from now on; its key id comes back."""
         der = _der_of(public_pem)
         registered = self._registered() | {key_id_of(der): der}
-        fresh = self._file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(registered)))
-        fresh.replace(self._file)
+        write(self._file, msgspec.json.format(msgspec.json.encode(registered)))
         return key_id_of(der)
 
     def _registered(self) -> dict[str, bytes]:
-        if not self._file.exists():
-            return {}
+        with explained(self._file):
+            if not self._file.exists():
+                return {}
+            listed = self._file.read_bytes()
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, bytes])
+            return msgspec.json.decode(listed, type=dict[str, bytes])
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise OperatorError(
                 f"not a list of keys: {error}", where=str(self._file), do="Use `kiosk sandbox trust`."

@@ -97,7 +97,11 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
-            raise OperatorError(f"the ledger can't be opened ({error})", where=str(path)) from None
+            raise OperatorError(
+                f"the ledger can't be opened ({error})",
+                where=str(path),
+                do="Free the disk, or run as the folder's owner.",
+            ) from None
 
     def close(self) -> None:
         self._db.close()

@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.domain.payment import Result
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
 from kiosk.sandbox.faults import Fault, FaultPlan, Kind
+from kiosk.sandbox.files import only_one, write
 from kiosk.sandbox.keys import OwnKey, Terminals
 from kiosk.sandbox.ledger import Ledger
 
@@ -77,41 +79,43 @@ def serve(
     """Serve until the process is told to stop; `ready` is called with the address once it listens.
 
     Raises:
-        OperatorError: the address is taken, or a file of the folder can't be used.
+        OperatorError: the address or the folder is taken, or a file of the folder can't be used.
     """
     plan = FaultPlan(faults)
-    folder = home(data_dir)
-    listening = _listen(host, port)
-    name = f"[{host}]" if ":" in host else host
-    base_url = f"http://{name}:{listening.getsockname()[1]}"
-    acquirer_key, policy_key = OwnKey(folder / "acquirer.key", "acq"), OwnKey(folder / "policy.key", "pol")
-    _publish(folder, base_url, acquirer_key, policy_key)
-    clock = _SystemClock()
-    ledger = Ledger(folder / "ledger.sqlite")
-    authoriser = Authoriser(
-        ledger, policy_key, folder, clock, mode=mode, declined=declined, opening_minor=opening_minor
-    )
-    authoriser.policy()  # a policy.json or payers.json that can't be used is said now
-    front = _Front(
-        base_url,
-        authoriser=authoriser,
-        key=acquirer_key,
-        terminals=Terminals(folder, data_dir),
-        clock=clock,
-        plan=plan,
-    )
-    config = uvicorn.Config(
-        front.app(),
-        http=_Protocol,
-        ws="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    _Server(config, lambda: ready(base_url)).run(sockets=[listening])
-    ledger.close()
+    with (
+        only_one(home(data_dir)) as folder,
+        _listen(host, port) as listening,
+        closing(Ledger(folder / "ledger.sqlite")) as ledger,
+    ):
+        name = f"[{host}]" if ":" in host else host
+        base_url = f"http://{name}:{listening.getsockname()[1]}"
+        acquirer_key = OwnKey(folder / "acquirer.key", "acq")
+        policy_key = OwnKey(folder / "policy.key", "pol")
+        _publish(folder, base_url, acquirer_key, policy_key)
+        clock = _SystemClock()
+        authoriser = Authoriser(
+            ledger, policy_key, folder, clock, mode=mode, declined=declined, opening_minor=opening_minor
+        )
+        authoriser.policy()  # a policy.json or payers.json that can't be used is said now
+        front = _Front(
+            base_url,
+            authoriser=authoriser,
+            key=acquirer_key,
+            terminals=Terminals(folder, data_dir),
+            clock=clock,
+            plan=plan,
+        )
+        config = uvicorn.Config(
+            front.app(),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        _Server(config, lambda: ready(base_url)).run(sockets=[listening])
 
 
 class _SystemClock:
@@ -138,9 +142,7 @@ def _publish(folder: Path, base_url: str, acquirer_key: OwnKey, policy_key: OwnK
         "acquirer_keys": {acquirer_key.key_id: acquirer_key.public_der},
         "policy_keys": {policy_key.key_id: policy_key.public_der},
     }
-    fresh = folder / "acquirer.json.new"
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(trust)))
-    fresh.replace(folder / "acquirer.json")
+    write(folder / "acquirer.json", msgspec.json.format(msgspec.json.encode(trust)))
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,66 @@
+"""Files of the sandbox's folder: written whole or not at all, readable by their owner only.
+
+What the system refuses (a full disk, a folder of somebody else) is one line for the operator.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from kiosk.domain.errors import OperatorError
+
+__all__ = ["explained", "only_one", "write"]
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What the system refuses about `path` as what it means for an operator."""
+    try:
+        yield
+    except OSError as error:
+        do = "Free the disk." if error.errno in _FULL else "Run as the folder's owner, or use --data-dir."
+        raise OperatorError(f"can't be used ({error.strerror})", where=str(path), do=do) from None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put `content` at `path` (0600) in one step: a full disk or a cut leaves what was there before."""
+    fresh = path.with_name(path.name + ".new")
+    with explained(path):
+        fresh.unlink(missing_ok=True)
+        try:
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[Path]:
+    """The folder, held for this process. OperatorError when another sandbox has it."""
+    path = folder / "sandbox.lock"
+    with explained(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OperatorError(
+                "another sandbox uses this folder",
+                where=str(folder),
+                do="Stop it, or use another --data-dir.",
+            ) from None
+        yield folder
+    finally:
+        os.close(handle)
