@@ -175,7 +175,7 @@ def test_digits_of_somebody_else_contradict_the_face(kiosk: Kiosk, shop: Running
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_while_the_outcome_is_unknown_it_says_what_is_known(
-    shop: Running, number: signal.Signals
+    kiosk: Kiosk, shop: Running, number: signal.Signals
 ) -> None:
     shop.misbehave("drop-answer:9")
     order = f"P-stop-{number}"
@@ -191,6 +191,8 @@ def test_stopped_while_the_outcome_is_unknown_it_says_what_is_known(
     assert process.returncode == 14
     assert "don't pay again" in err
     shop.misbehave()
+    assert pay(kiosk, shop, "--order", order).code == 0
+    assert debits(shop, order) == [3850]
 
 
 def test_declined_by_the_acquirer(kiosk: Kiosk, shop: Running) -> None:

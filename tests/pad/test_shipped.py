@@ -60,9 +60,9 @@ def test_photographs_of_people_are_live(judge):
     assert not outcomes["attack"]
 
 
-@pytest.mark.parametrize("made", [as_print, as_screen])
-def test_a_recapture_of_them_is_seldom_taken_for_live_and_mostly_called_an_attack(judge, made):
+@pytest.mark.parametrize(("made", "passed"), [(as_print, 0.3), (as_screen, 0.1)])
+def test_a_recapture_of_them_is_seldom_taken_for_live_and_mostly_called_an_attack(judge, made, passed):
     outcomes = Counter(judge(made(read(path), seed)) for path in PICTURES for seed in range(100, 106))
     total = sum(outcomes.values()) - outcomes["no_face"]
-    assert outcomes["live"] <= 0.2 * total
+    assert outcomes["live"] <= passed * total
     assert outcomes["attack"] >= 0.5 * total
