@@ -15,7 +15,7 @@ from typing import Final
 from kiosk.app.config import Config
 from kiosk.app.wiring import Kiosk
 from kiosk.domain.limits import Policy
-from kiosk.domain.payment import Approved, Means, State
+from kiosk.domain.payment import Approved, Means, NotSent, Refused, State
 from kiosk.domain.receipt import render
 from kiosk.ui.bridge import Bridge, Outgoing
 from kiosk.ui.view import ChooseLanguage, ChooseReceipt, Closed, Hint, Look, ReceiptKind, ReceiptStatus, Shop
@@ -80,8 +80,9 @@ class Front:
         self.kiosk.kernel.on_state = self._show
         self.kiosk.looker.on_frame = bridge.show_frame
         self.kiosk.looker.on_progress = self._show_look
+        self.kiosk.kernel.on_policy = self._take_policy
         if self.kiosk.kernel.setting.policy is None:
-            bridge.show_closed(Closed.OUT_OF_ORDER)
+            bridge.show_closed(Closed.OUT_OF_ORDER)  # until one comes
         self._thread.start()
 
     def stop(self) -> None:
@@ -91,8 +92,18 @@ class Front:
 
     def _show(self, state: State) -> None:
         self._state = state
+        failure = self.kiosk.looker.failure or self.kiosk.kernel.failure
+        if failure is not None and isinstance(state, Refused | NotSent):
+            self.kiosk.base.warn(
+                str(failure)
+            )  # the shopper reads that nothing was charged; this is for staff
         if self._bridge is not None:
             self._bridge.show(state)
+
+    def _take_policy(self, policy: Policy) -> None:
+        if self._bridge is not None:
+            self._bridge.show_shop(shop_of(self.kiosk.base.config, policy))
+            self._bridge.show_closed(None)
 
     def _show_look(self, hint: VisionHint | None, progress: float) -> None:
         if self._bridge is not None:

@@ -87,6 +87,8 @@ TICK_MS: Final = 250
 """How often time-outs are looked at."""
 POLICY_MS: Final = 600_000
 """How often the acquirer is asked for its policy; an answer that names a newer one brings it at once."""
+FIRST_POLICY_MS: Final = 15_000
+"""The same while there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +194,9 @@ class Kernel:
         self._masked: dict[str, str] = {}
         self._unwritten: set[str] = set()
         self._accept_policy = accept_policy
-        self._policy_due = clock.monotonic_ms() + POLICY_MS
+        self._policy_due = clock.monotonic_ms() + (POLICY_MS if setting.policy else FIRST_POLICY_MS)
+        self.on_policy: Callable[[limits.Policy], None] = lambda policy: None
+        """Told the policy that came, from the kernel's thread."""
         self._recover()
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -437,22 +441,25 @@ class Kernel:
     def _refresh_policy(self) -> None:
         """A kiosk that runs for days follows its acquirer, and its policy does not run out under it.
 
-        One that started without a policy has no provider to name on its screens: it needs a new start.
+        One that started without a policy (no network yet, say) asks more often.
         """
         now = self._clock.monotonic_ms()
-        if self._accept_policy and self.setting.policy and now >= self._policy_due:
-            self._policy_due = now + POLICY_MS
+        if self._accept_policy and now >= self._policy_due:
+            self._policy_due = now + (POLICY_MS if self.setting.policy else FIRST_POLICY_MS)
             self._submit(policy_request(), behind=True)
 
     def _policy_came(self, jws: bytes) -> None:
         if self._accept_policy is None:
             return
         try:
-            self.setting = replace(self.setting, policy=self._accept_policy(jws))
+            policy = self._accept_policy(jws)
         except ProtocolError:
             return  # not its signature, or an older one: the policy in force stays
         except OperatorError as failure:
             self.failure = failure
+            return
+        self.setting = replace(self.setting, policy=policy)
+        self.on_policy(policy)
 
     # --- judgement --------------------------------------------------------------------------------------
 

@@ -78,6 +78,7 @@ class Bridge(QObject):
     quitting = Signal()
     _posted = Signal(object)
     _pressed = Signal(str)
+    _shop_posted = Signal(object)
     _frame_posted = Signal()
 
     def __init__(
@@ -106,6 +107,7 @@ class Bridge(QObject):
         self._looking = False
         self._posted.connect(self._take)
         self._pressed.connect(self.press)
+        self._shop_posted.connect(self._take_shop)
         self._frame_posted.connect(self._take_frame)
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
@@ -116,6 +118,10 @@ class Bridge(QObject):
     def show(self, state: State, *, receipt: ReceiptStatus = ReceiptStatus.NOT_ASKED, qr: str = "") -> None:
         """Show `state`. `qr`: content of the code, for `OtherMeans(ACQUIRER_QR)` or a receipt by QR."""
         self._posted.emit(lambda now: replace(now, state=state, receipt=receipt, qr=qr))
+
+    def show_shop(self, shop: Shop) -> None:
+        """What is shown of the shop and the provider from now on: a policy came."""
+        self._shop_posted.emit(shop)
 
     def show_look(self, look: Look) -> None:
         """Show how the look is going; without effect in another state. A new look starts from nothing."""
@@ -312,6 +318,11 @@ class Bridge(QObject):
         if wanted != self._timer.isActive():
             self._timer.start() if wanted else self._timer.stop()
         self.ticked.emit()
+
+    @Slot(object)
+    def _take_shop(self, shop: Shop) -> None:
+        self._shop = shop
+        self._refresh()
 
     @Slot()
     def _take_frame(self) -> None:

@@ -714,3 +714,22 @@ def test_a_policy_that_is_refused_or_does_not_come_changes_nothing(shop: Shop, r
     shop.offer()
     shop.look(unit(1))
     assert isinstance(shop.kernel.state, Identified)
+
+
+def test_a_kiosk_that_started_without_a_policy_takes_payments_once_one_comes(shop: Shop) -> None:
+    wanted, shop.policy = shop.policy, None  # type: ignore[assignment]
+    shop.restart()
+    came: list[Policy] = []
+    shop.kernel.on_policy = came.append
+    shop.offer()
+    shop.kernel.handle(PayWithFace())
+    assert isinstance(shop.kernel.state, Refused)
+    shop.kernel.handle(Done())
+    shop.policy = wanted
+    shop.later(15_000)
+    assert shop.acquirer.operations() == ["policy"]
+    shop.reply(PolicyReceived(b"jws"))
+    assert [policy.version for policy in came] == [2]
+    shop.offer(500, "O-2")
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Identified)

@@ -222,6 +222,12 @@ def test_a_closed_kiosk_says_so_at_the_idle_screen_and_ends_no_payment(kiosk: Ki
     assert kiosk.screen is Screen.IDLE
 
 
+def test_a_policy_that_comes_names_the_provider_on_the_next_screen(kiosk: Kiosk) -> None:
+    shop = replace(kiosk.bridge._shop, name="Other Shop", provider="Other Pay")
+    kiosk.bridge.show_shop(shop)
+    assert kiosk.bridge.current.shop == "Other Shop"
+
+
 def test_qml_sees_no_events(kiosk: Kiosk) -> None:
     kiosk.bridge.show(Offered(ORDER, kiosk.now + 60_000))
     assert set(kiosk.bridge.view["actions"][0]) == {"id", "label", "icon", "weight"}
