@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from kiosk.cli.common import DataDir, Json, print_json, say
+from kiosk.cli.processes import end_with_parent
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    invoke_without_command=True, help="An acquirer in a box: real HTTP, real signatures, real books."
-)
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
@@ -37,14 +36,21 @@ def sandbox(
     known_payers_only: Annotated[
         bool, typer.Option("--known-payers-only", help="Refuse payers that payers.json does not name.")
     ] = False,
+    until_parent_ends: Annotated[bool, typer.Option("--until-parent-ends", hidden=True)] = False,
 ) -> None:
-    """Serve until stopped; prints `sandbox ready URL` when it listens.
+    """An acquirer in a box: real HTTP, real signatures, real books. Prints `sandbox ready URL`, then serves.
 
     State is in DATA_DIR/sandbox: acquirer.json (what a kiosk pins), terminals.json, payers.json, policy.json.
     A kiosk with the same data folder is trusted and finds the sandbox by itself.
+
+    Its policy allows 30 approvals per payer and hour (then: declined, velocity); policy.json sets other caps.
+
+    Example: kiosk sandbox --data-dir /tmp/shop --fault drop-answer:2 --decline pyr-7f3k9q2m
     """
     if context.invoked_subcommand is not None:
         return
+    if until_parent_ends:
+        end_with_parent()
     from kiosk.domain.errors import OperatorError
     from kiosk.sandbox.authorise import MODES
     from kiosk.sandbox.server import serve
@@ -68,17 +74,24 @@ def trust(
     public_key: Annotated[Path, typer.Argument(metavar="FILE", help="The kiosk's device.pub.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Register a kiosk's public key with the sandbox, running or not."""
+    """Register a kiosk's public key with the sandbox, running or not.
+
+    Example: kiosk sandbox trust /var/lib/kiosk/device.pub --data-dir /tmp/shop
+    """
     from kiosk.sandbox.keys import Terminals
     from kiosk.sandbox.server import home
 
     folder = _folder(data_dir)
-    say(f"trusted {Terminals(home(folder), folder).register(public_key)}")
+    terminals = Terminals(home(folder), folder)
+    say(f"trusted {terminals.register(public_key)} in {terminals.file}")
 
 
 @app.command()
 def ledger(data_dir: DataDir = None, json: Json = False) -> None:
-    """Print the books: every attempt, what became of it, what was taken from the payer."""
+    """Print the books: every attempt, what became of it, what was taken from the payer, which terminal asked.
+
+    Example: kiosk sandbox ledger --data-dir /tmp/shop --json
+    """
     from kiosk.domain.errors import OperatorError
     from kiosk.sandbox.files import explained
     from kiosk.sandbox.ledger import Ledger, LedgerRow
@@ -124,6 +137,7 @@ def ledger(data_dir: DataDir = None, json: Json = False) -> None:
             f"{attempt.code:20}",
             f"{attempt.approval or '-':6}",
             attempt.token or "-",
+            attempt.terminal,
             attempt.order_ref,
             attempt.ref,
         )

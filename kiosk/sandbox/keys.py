@@ -73,7 +73,7 @@ class Terminals:
     """Who may ask: `terminals.json` in `folder` (key id -> DER, base64), and the kiosk of `beside`."""
 
     def __init__(self, folder: Path, beside: Path) -> None:
-        self._file, self._shared = folder / "terminals.json", beside / "device.pub"
+        self.file, self._shared = folder / "terminals.json", beside / "device.pub"
 
     def find(self, key_id: str) -> ec.EllipticCurvePublicKey | None:
         """The public key of `key_id`, read from the files now; None when nobody registered it."""
@@ -87,19 +87,19 @@ class Terminals:
         """Believe the key in a PEM file from now on; its key id comes back."""
         der = _der_of(public_pem)
         registered = self._registered() | {key_id_of(der): der}
-        write(self._file, msgspec.json.format(msgspec.json.encode(registered)))
+        write(self.file, msgspec.json.format(msgspec.json.encode(registered)))
         return key_id_of(der)
 
     def _registered(self) -> dict[str, bytes]:
-        with explained(self._file):
-            if not self._file.exists():
+        with explained(self.file):
+            if not self.file.exists():
                 return {}
-            listed = self._file.read_bytes()
+            listed = self.file.read_bytes()
         try:
             return msgspec.json.decode(listed, type=dict[str, bytes])
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise OperatorError(
-                f"not a list of keys: {error}", where=str(self._file), do="Use `kiosk sandbox trust`."
+                f"not a list of keys: {error}", where=str(self.file), do="Use `kiosk sandbox trust`."
             ) from None
 
 

@@ -174,6 +174,8 @@ class _Vanished(Response):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         _Protocol.open_by_peer[tuple(scope["client"])].abort()
+        while (await receive())["type"] != "http.disconnect":
+            pass  # until the server has noticed: to return before would be a bug, and logged as one
 
 
 class _Front:
