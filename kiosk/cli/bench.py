@@ -108,7 +108,10 @@ def bench(
     runs: Annotated[int, typer.Option(min=1, help="How often each thing is timed.")] = 200,
     as_json: Json = False,
 ) -> None:
-    """Measure this machine. Sections that read evaluation data find it by $KIOSK_EVAL_DATA."""
+    """Measure this machine. Sections that read evaluation data find it by $KIOSK_EVAL_DATA.
+
+    Example: kiosk bench --only search --sizes 1000,20000 --json
+    """
     if only and only not in SECTIONS:
         raise OperatorError(f"no section {only!r}", do=f"There are: {', '.join(SECTIONS)}.")
     options = Options(_sizes(sizes), engine, runs)

@@ -1,4 +1,4 @@
-"""`kiosk doctor` and `kiosk resolve`: is everything well, and finish what is open."""
+"""`kiosk doctor`: is everything well, and if not, what to do."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json
 
-__all__ = ["doctor", "resolve"]
+__all__ = ["doctor"]
 
 _MARKS = {"green": "[green]ok  [/]", "amber": "[yellow]look[/]", "red": "[red]BAD [/]"}
 
@@ -22,7 +22,10 @@ def doctor(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Test every part of this kiosk and say what to do. Exit code 0 unless something is red (then 1)."""
+    """Test every part of this kiosk and say what to do. Exit code 0 unless something is red (then 1).
+
+    Example: kiosk doctor --camera /dev/video0 --json
+    """
     from rich.console import Console
     from rich.markup import escape
 
@@ -43,24 +46,3 @@ def doctor(
         print_json({"ok": not red, "checks": [asdict(check) for check in found]})
     if red:
         raise typer.Exit(1)
-
-
-def resolve(
-    wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", min=0, max=3600)] = 60.0,
-    data_dir: DataDir = None,
-    config: ConfigFile = None,
-    json: Json = False,
-) -> None:
-    """Finish payments whose outcome is open: ask the acquirer, else reverse. Exit 14 if one stays open."""
-    from kiosk.app.unattended import Exit, resolve_open
-    from kiosk.app.wiring import open_base, open_kiosk
-
-    with open_base(data_dir, config, complain) as base, open_kiosk(base) as kiosk:
-        before = len(kiosk.kernel.behind)
-        left = resolve_open(kiosk.kernel, clock=kiosk.clock, wait_s=wait)
-    if json:
-        print_json({"open_before": before, "open_now": left})
-    else:
-        say(f"{before} were open, {left} still are")
-    if left:
-        raise typer.Exit(Exit.UNKNOWN)

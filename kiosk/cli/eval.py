@@ -28,7 +28,10 @@ Evaluate = Callable[[Path, Any, Callable[[int, int], None]], dict[str, Any]]
 
 @app.command()
 def identify(manifest: Manifest, as_json: Json = False) -> None:
-    """1 : N. Columns: path,identity,role (enrol or probe), and group if wanted."""
+    """1 : N. Columns: path,identity,role (enrol or probe), and group if wanted.
+
+    Example: kiosk eval identify --manifest people/identify.csv --json
+    """
     from kiosk.evaluation.identify import evaluate
 
     _report("Identification", evaluate, manifest, liveness=False, as_json=as_json)
@@ -36,7 +39,10 @@ def identify(manifest: Manifest, as_json: Json = False) -> None:
 
 @app.command()
 def verify(manifest: Manifest, as_json: Json = False) -> None:
-    """1 : 1. Columns: fold,same,path1,path2."""
+    """1 : 1. Columns: fold,same,path1,path2.
+
+    Example: kiosk eval verify --manifest pairs/verify.csv
+    """
     from kiosk.evaluation.verify import evaluate
 
     _report("Verification", evaluate, manifest, liveness=False, as_json=as_json)
@@ -44,7 +50,10 @@ def verify(manifest: Manifest, as_json: Json = False) -> None:
 
 @app.command()
 def pad(manifest: Manifest, as_json: Json = False) -> None:
-    """Presentation attacks. Columns: path,label (live or a species),subject,dataset,..."""
+    """Presentation attacks. Columns: path,label (live or a species),subject,dataset,...
+
+    Example: kiosk eval pad --manifest attacks/pad.csv --json
+    """
     from kiosk.evaluation.pad import evaluate
 
     _report("Presentation attack detection", evaluate, manifest, liveness=True, as_json=as_json)

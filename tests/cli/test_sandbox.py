@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from kiosk.cli.processes import command
+from kiosk.devices.key_software import SoftwareKey
 from kiosk.sandbox import files
+from kiosk.sandbox.authorise import Terms
 
+from ..acquirer.parts import a_payment, an_effect
 from ..permissions import of_somebody_else
-from ..sandbox.conftest import running
+from ..sandbox.conftest import Running, running
 from .conftest import Kiosk, Ran
 
 
@@ -67,3 +74,71 @@ def test_a_folder_of_somebody_else_is_one_line(
     with of_somebody_else(tmp_path / closed):
         ran = kiosk("sandbox", *whole)
     refused(ran, str(tmp_path), "denied", "--data-dir")
+
+
+def test_trust_says_where_the_key_is_believed_from_now_on(kiosk: Kiosk, tmp_path: Path) -> None:
+    key = SoftwareKey.load_or_create(tmp_path / "device.key")
+    folder = tmp_path / "acquirer"
+    ran = kiosk("sandbox", "trust", tmp_path / "device.pub", "--data-dir", folder)
+    assert ran.out == f"trusted {key.key_id} in {folder / 'sandbox' / 'terminals.json'}\n"
+
+
+def test_the_books_show_which_terminal_asked(kiosk: Kiosk, tmp_path: Path) -> None:
+    effect = an_effect()
+    with running(tmp_path) as sandbox:
+        sandbox.client().send(a_payment(effect))
+    out = kiosk("sandbox", "ledger", "--data-dir", tmp_path).out
+    (line,) = [line for line in out.splitlines() if effect.ref in line]
+    assert "m-100/s-1/t-7" in line
+
+
+@pytest.mark.parametrize("fault", ["drop-answer", "duplicate", "delay:0.1", "bad-signature"])
+def test_an_intended_fault_is_not_logged_as_a_bug(tmp_path: Path, fault: str) -> None:
+    process = subprocess.Popen(
+        command("sandbox", "--data-dir", tmp_path, "--port", "0", "--fault", fault),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[2]
+    Running(tmp_path, process, address).client().send(a_payment(an_effect()))
+    process.terminate()
+    assert process.communicate(timeout=20)[1] == ""
+
+
+def test_a_sandbox_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    starter = f"""
+import os, pathlib
+from kiosk.cli.processes import running_sandbox
+with running_sandbox(pathlib.Path({str(tmp_path)!r})) as address:
+    os._exit(9)
+"""
+    ran = subprocess.run([sys.executable, "-c", starter], timeout=60, check=False)
+    assert ran.returncode == 9
+    with (tmp_path / "sandbox" / "sandbox.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # waits for the sandbox's end; the test's time limit is the bound
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sandbox"],
+        ["sandbox", "trust"],
+        ["sandbox", "ledger"],
+        ["eval", "identify"],
+        ["eval", "verify"],
+        ["eval", "pad"],
+        ["bench"],
+        ["doctor"],
+        ["screenshot"],
+    ],
+)
+def test_help_has_an_example_that_can_be_typed(kiosk: Kiosk, command: list[str]) -> None:
+    assert f"Example: kiosk {' '.join(command)} " in " ".join(kiosk(*command, "--help").out.split())
+
+
+def test_the_sandbox_tells_its_limit_per_payer_and_hour(kiosk: Kiosk) -> None:
+    told = " ".join(kiosk("sandbox", "--help").out.split())
+    assert f"{Terms().ceiling.per_person_hour_count} approvals per payer and hour" in told
+    assert "--until-parent-ends" not in told
