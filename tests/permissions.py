@@ -11,10 +11,10 @@ NOBODY = 65_534
 
 
 @contextmanager
-def of_somebody_else(folder: Path) -> Iterator[None]:
-    """As if another user owned `folder`, mode 0700: root steps down, a user locks themselves out."""
+def of_somebody_else(folder: Path, mode: int = 0o700) -> Iterator[None]:
+    """As if another user owned `folder`, with that mode: root steps down, a user has what others have."""
     root = os.geteuid() == 0
-    folder.chmod(0o700 if root else 0)
+    folder.chmod(mode if root else (mode & 0o7) * 0o111)
     if root:
         os.seteuid(NOBODY)
     try:

@@ -32,7 +32,7 @@ from kiosk.domain.limits import Spent
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Answer, Authorise, Order, Result
 
-__all__ = ["Journal", "OpenAttempt", "OrderNotFinal", "PaymentEntry"]
+__all__ = ["InUse", "Journal", "OpenAttempt", "OrderNotFinal", "PaymentEntry"]
 
 APPLICATION_ID: Final = 0x6650_4B4A
 """Marks the file as ours (SQLite's application_id): "fPKJ"."""
@@ -67,6 +67,10 @@ CHAINED: Final = (
     "body_sha256, result"
 )
 """The columns that an entry's hash covers, in this order, as a JSON array."""
+
+
+class InUse(OperatorError):  # noqa: N818 - the journal is in use
+    """A running kiosk holds the journal; it checked the chain when it started."""
 
 
 class OrderNotFinal(OperatorError):  # noqa: N818 - the till's word for it
@@ -382,7 +386,7 @@ class Journal:
                 raise OperatorError(
                     f"the journal can't be written or read ({error})",
                     where=str(self._path),
-                    do="Free the disk or replace it; nothing was sent.",
+                    do="Free the disk, or let the kiosk's user write there; nothing was sent.",
                 ) from None
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"written already: {error}") from None
@@ -393,9 +397,15 @@ class Journal:
                     do="Keep the file for the acquirer and restore the last good one.",
                 ) from None
             except OSError as error:
-                raise OperatorError(
-                    f"the journal can't be opened ({error.strerror})", where=str(self._path)
-                ) from None
+                raise _not_opened(self._path, error) from None
+
+
+def _not_opened(path: Path, error: OSError) -> OperatorError:
+    return OperatorError(
+        f"the journal can't be opened ({error.strerror})",
+        where=str(path),
+        do="Run as the data folder's owner, on a disk that can be written.",
+    )
 
 
 def _lock(path: Path) -> int:
@@ -403,12 +413,12 @@ def _lock(path: Path) -> int:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise OperatorError(f"the journal can't be opened ({error.strerror})", where=str(path)) from None
+        raise _not_opened(path, error) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        raise OperatorError(
+        raise InUse(
             "another kiosk is running on this data folder",
             where=str(path.parent),
             do="Stop it, or use another --data-dir.",

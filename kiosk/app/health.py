@@ -5,19 +5,21 @@ A check never raises and never changes anything that lasts; what it finds is a l
 
 from __future__ import annotations
 
-import importlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from kiosk.acquirer.journal import InUse
 from kiosk.app.config import Config
 from kiosk.app.wiring import Base
 from kiosk.devices.cameras import open_source
 from kiosk.domain.errors import OperatorError
-from kiosk.vision.models import assets_dir, check_mode, load_manifest, read_model
+from kiosk.domain.limits import Limits
+from kiosk.vision.models import assets_dir, load_manifest, read_model
 
 __all__ = ["Check", "checks"]
 
@@ -46,7 +48,7 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         ("clock", _clock),
         ("models", _models),
         ("model_terms", lambda: _terms(config)),
-        ("camera", lambda: _camera(camera)),
+        ("camera", lambda: _camera(camera, config)),
         ("key", lambda: _key(base)),
         ("journal", lambda: _journal(base)),
         ("gallery", lambda: _gallery(base)),
@@ -58,12 +60,24 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         try:
             yield check()
         except OperatorError as error:
-            yield Check(name, "red", ": ".join(p for p in (error.where, error.what) if p), error.do)
+            yield _red(name, error)
+        except OSError as error:
+            yield Check(name, "red", str(error), _MEND_RIGHTS)
+
+
+_MEND_RIGHTS: Final = "Run as the data folder's owner, on a disk that can be written."
+
+
+def _red(name: str, error: OperatorError) -> Check:
+    detail = ": ".join(part for part in (error.where, error.what) if part)
+    return Check(name, "red", detail, error.do or _MEND_RIGHTS)
 
 
 def _disk(data_dir: Path) -> Check:
     free = shutil.disk_usage(data_dir).free
     detail = f"{free / 2**30:.1f} GiB free in {data_dir}"
+    if not os.access(data_dir, os.W_OK, effective_ids=True):
+        return Check("disk", "red", f"{data_dir} may not be written", _MEND_RIGHTS)
     if free < MIN_FREE_BYTES:
         return Check("disk", "red", detail, "Free some space; no payment is taken on a full disk.")
     return Check("disk", "green", detail)
@@ -86,26 +100,34 @@ def _models() -> Check:
 
 def _terms(config: Config) -> Check:
     manifest = load_manifest()
-    unclear = [card.id for card in manifest.models if card.commercial != "yes"]
-    if config.mode == "production":
-        check_mode(manifest, config.mode, config.models.accept_without_leave)
+    accepted = config.models.accept_without_leave
+    unclear = [card.id for card in manifest.models if card.commercial != "yes" and card.id not in accepted]
     if not unclear:
-        return Check("model_terms", "green", "every model may be used commercially")
+        return Check(
+            "model_terms", "green", "every model may be used commercially, or the operator cleared it"
+        )
     return Check(
         "model_terms",
-        "amber",
+        "red" if config.mode == "production" else "amber",
         f"no clear leave to sell: {', '.join(unclear)}",
         "Production refuses them until models.accept_without_leave names each.",
     )
 
 
-def _camera(camera: str) -> Check:
-    source = open_source(camera)
-    source.open()
+def _camera(camera: str, config: Config) -> Check:
     try:
-        frame = source.read(3.0)
-    finally:
-        source.close()
+        source = open_source(camera)
+        source.open()
+        try:
+            frame = source.read(3.0)
+        finally:
+            source.close()
+    except OperatorError as error:
+        found = _red("camera", error)
+        if config.mode not in ("demo", "test"):
+            return found
+        sample = assets_dir() / "demo" / "probe" / "stranger.jpg"
+        return replace(found, status="amber", action=f"{error.do}. Without a camera: --camera {sample}")
     if frame is None:
         return Check("camera", "red", f"{source.info.name} gives no picture", "Check the cable; try another.")
     return Check("camera", "green", f"{source.info.name}, {frame.width} x {frame.height}")
@@ -128,9 +150,12 @@ _DEV_KEY: Final = "A software key: the acquirer may refuse it outside demo and t
 
 
 def _journal(base: Base) -> Check:
-    with base.journal() as journal:
-        broken = journal.verify()
-        still_open = len(journal.open_attempts())
+    try:
+        with base.journal() as journal:
+            broken = journal.verify()
+            still_open = len(journal.open_attempts())
+    except InUse:
+        return Check("journal", "green", "in use by a running kiosk, which checked it when it started")
     if broken is not None:
         return Check("journal", "red", f"entry {broken} breaks the chain", "Keep the file, call support.")
     if still_open:
@@ -155,9 +180,31 @@ def _policy(base: Base) -> Check:
     detail = f"version {policy.version} of {policy.provider} ({policy.licence}), until {until}"
     if policy.expires_s <= time.time():
         return Check("policy", "red", detail, "Expired: no payment by face until the kiosk was online.")
+    currency = base.config.store.currency
+    if policy.currency != currency:
+        return Check(
+            "policy",
+            "red",
+            f"{detail}, is in {policy.currency}; store.currency is {currency}",
+            f'Set store.currency = "{policy.currency}", or ask the acquirer for a policy in {currency}.',
+        )
     if not policy.face_allowed:
         return Check("policy", "amber", detail, "Face payment is switched off by the acquirer.")
+    capped = _capped(base.config.limits.layer(), policy.ceiling)
+    if capped:
+        return Check("policy", "amber", f"{detail}; {capped}", "Lower them, or ask the acquirer for more.")
     return Check("policy", "green", detail)
+
+
+def _capped(merchant: Limits, ceiling: Limits) -> str:
+    """The merchant's limits that have no effect, by their keys in the configuration; empty when all have."""
+    return ", ".join(
+        f"limits.{field.name}_minor = {own} is capped by the acquirer at {cap}"
+        for field in fields(Limits)
+        if (own := getattr(merchant, field.name)) is not None
+        and (cap := getattr(ceiling, field.name)) is not None
+        and own > cap
+    )
 
 
 def _acquirer(base: Base) -> Check:
@@ -171,7 +218,16 @@ def _acquirer(base: Base) -> Check:
 
 def _screen() -> Check:
     try:
-        importlib.import_module("kiosk.ui.bridge")
+        from kiosk.ui.window import fonts_dir
     except ImportError as error:
         return Check("screen", "red", f"Qt does not load: {error}", "Run `make setup`.")
-    return Check("screen", "green", "Qt loads")
+    if not any(fonts_dir().glob("*.[ot]tf")):
+        return Check("screen", "red", f"there are no fonts in {fonts_dir()}", "Install the kiosk again.")
+    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
+        return Check(
+            "screen",
+            "amber",
+            "Qt and fonts load; no display here",
+            "Start `kiosk run` on a desktop, or with QT_QPA_PLATFORM=eglfs: it draws on the panel itself.",
+        )
+    return Check("screen", "green", "Qt and fonts load")

@@ -13,7 +13,7 @@ import pytest
 
 from kiosk.cli.processes import command
 from kiosk.devices.key_software import SoftwareKey
-from kiosk.sandbox import files
+from kiosk.sandbox import files, server
 from kiosk.sandbox.authorise import Terms
 
 from ..acquirer.parts import a_payment, an_effect
@@ -64,16 +64,15 @@ def test_a_key_that_is_none_is_one_line(kiosk: Kiosk, tmp_path: Path, name: str,
     ],
 )
 def test_a_folder_of_somebody_else_is_one_line(
-    kiosk: Kiosk, tmp_path: Path, closed: str, arguments: list[str]
+    kiosk: Kiosk, public_dir: Path, closed: str, arguments: list[str]
 ) -> None:
-    (tmp_path / "sandbox").mkdir()
-    for folder in (tmp_path.parent, tmp_path):
-        folder.chmod(0o755)
-    at = ["--data-dir", str(tmp_path)]
+    assert server  # imported while its files may be read
+    (public_dir / "sandbox").mkdir()
+    at = ["--data-dir", str(public_dir)]
     whole = [*at, *arguments] if arguments[0] == "--port" else [*arguments, *at]
-    with of_somebody_else(tmp_path / closed):
+    with of_somebody_else(public_dir / closed):
         ran = kiosk("sandbox", *whole)
-    refused(ran, str(tmp_path), "denied", "--data-dir")
+    refused(ran, str(public_dir), "denied", "--data-dir")
 
 
 def test_trust_says_where_the_key_is_believed_from_now_on(kiosk: Kiosk, tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""`kiosk doctor`: what a technician is told about a kiosk that is not as it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kiosk.acquirer.journal import Journal
+from kiosk.ui import window
+from kiosk.vision.models import load_manifest
+
+from ..permissions import of_somebody_else
+from ..sandbox.conftest import Running, running
+from .conftest import DEMO, Kiosk
+
+Found = dict[str, dict[str, str]]
+STILL = DEMO / "probe" / "stranger.jpg"
+UNCLEAR = [card.id for card in load_manifest().models if card.commercial != "yes"]
+
+
+@pytest.fixture(scope="module")
+def acquirer(tmp_path_factory: pytest.TempPathFactory) -> Running:
+    with running(tmp_path_factory.mktemp("acquirer")) as sandbox:
+        yield sandbox
+
+
+def examined(kiosk: Kiosk, folder: Path, settings: str = "", camera: str | Path = STILL) -> Found:
+    """What the doctor found, by name. Whatever is not green says what to do."""
+    path = folder / "doctor.toml"
+    if settings:
+        path.write_text(settings)
+    ran = kiosk("doctor", "--json", "--camera", camera, "--data-dir", folder, *config_of(path))
+    found = {check["name"]: check for check in json.loads(ran.out)["checks"]}
+    assert ran.err == ""
+    assert ran.code == int(any(check["status"] == "red" for check in found.values()))
+    for check in found.values():
+        assert (check["action"] == "") is (check["status"] == "green"), check
+    path.unlink(missing_ok=True)
+    return found
+
+
+def config_of(path: Path) -> list[str]:
+    return ["--config", str(path)] if path.exists() else []
+
+
+def test_a_shop_in_another_currency_than_the_policy_is_red(kiosk: Kiosk, acquirer: Running) -> None:
+    policy = examined(kiosk, acquirer.folder, '[store]\ncurrency = "EUR"')["policy"]
+    assert policy["status"] == "red"
+    assert "CNY" in policy["detail"]
+    assert "store.currency" in policy["action"]
+
+
+def test_a_limit_above_the_acquirers_is_capped_and_said(kiosk: Kiosk, acquirer: Running) -> None:
+    found = examined(kiosk, acquirer.folder, "[limits]\nper_payment_minor = 100001\npin_above_minor = 50000")
+    assert found["policy"]["status"] == "amber"
+    assert (
+        "limits.per_payment_minor = 100001 is capped by the acquirer at 100000" in found["policy"]["detail"]
+    )
+    assert "pin_above" not in found["policy"]["detail"]
+
+
+@pytest.mark.skipif(not UNCLEAR, reason="every shipped model may be sold")
+def test_production_with_models_nobody_cleared_is_red_by_id_and_key(kiosk: Kiosk, data_dir: Path) -> None:
+    data_dir.mkdir()
+    production = 'mode = "production"\n[models]\naccept_without_leave = '
+    terms = examined(kiosk, data_dir, production + json.dumps(UNCLEAR[1:]))["model_terms"]
+    assert (terms["status"], terms["detail"]) == ("red", f"no clear leave to sell: {UNCLEAR[0]}")
+    assert "models.accept_without_leave" in terms["action"]
+    assert examined(kiosk, data_dir, production + json.dumps(UNCLEAR))["model_terms"]["status"] == "green"
+
+
+def test_beside_a_running_kiosk_the_journal_is_in_use_not_broken(kiosk: Kiosk, data_dir: Path) -> None:
+    with Journal(data_dir / "journal.sqlite"):
+        journal = examined(kiosk, data_dir)["journal"]
+    assert journal["status"] == "green"
+    assert "in use by a running kiosk" in journal["detail"]
+
+
+@pytest.mark.parametrize(("mode", "status"), [("demo", "amber"), ("test", "amber"), ("training", "red")])
+def test_a_missing_camera_is_red_only_where_a_camera_is_needed(
+    kiosk: Kiosk, data_dir: Path, mode: str, status: str
+) -> None:
+    data_dir.mkdir()
+    camera = examined(kiosk, data_dir, f'mode = "{mode}"', "/dev/video99")["camera"]
+    assert camera["status"] == status
+    assert "/dev/video99" in camera["detail"]
+    assert (f"--camera {STILL}" in camera["action"]) is (status == "amber")
+
+
+def test_a_folder_that_may_not_be_written_says_what_to_do_on_every_line(
+    kiosk: Kiosk, public_dir: Path
+) -> None:
+    examined(kiosk, public_dir)  # all that is imported late is imported by now
+    with of_somebody_else(public_dir, 0o555):
+        found = examined(kiosk, public_dir)
+    assert found["disk"]["status"] == found["journal"]["status"] == "red"
+    assert "owner" in found["disk"]["action"]
+    assert "owner" in found["journal"]["action"]
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(kiosk: Kiosk, data_dir: Path) -> None:
+    data_dir.mkdir()
+    with of_somebody_else(data_dir):
+        ran = kiosk("doctor", "--data-dir", data_dir)
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "owner" in ran.err
+
+
+def test_without_fonts_the_screen_is_red(
+    kiosk: Kiosk, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window, "fonts_dir", lambda: tmp_path)
+    screen = examined(kiosk, data_dir)["screen"]
+    assert screen["status"] == "red"
+    assert str(tmp_path) in screen["detail"]
+
+
+def test_without_a_display_the_screen_is_amber(
+    kiosk: Kiosk, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    screen = examined(kiosk, data_dir)["screen"]
+    assert screen["status"] == "amber"
+    assert "QT_QPA_PLATFORM" in screen["action"]
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert examined(kiosk, data_dir)["screen"]["status"] == "green"
