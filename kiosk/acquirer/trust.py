@@ -44,6 +44,10 @@ def load_trust(path: Path) -> Trust:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
         for key in (*file.acquirer_keys.values(), *file.policy_keys.values()):
             load_public_key(key)
+    except PermissionError as error:
+        raise OperatorError(
+            f"cannot be read ({error.strerror})", where=str(path), do="Run as the owner of this file."
+        ) from None
     except OSError as error:
         raise OperatorError(error.strerror or "cannot be read", where=str(path), do=do) from None
     except (msgspec.MsgspecError, UnicodeError) as error:

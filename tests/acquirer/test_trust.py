@@ -8,6 +8,7 @@ import pytest
 from kiosk.acquirer.trust import load_trust
 from kiosk.domain.errors import OperatorError
 
+from ..permissions import of_somebody_else
 from .parts import a_key
 
 KEY = a_key()
@@ -47,4 +48,9 @@ def test_a_file_that_is_no_acquirers_is_said_in_one_line(tmp_path, content):
 
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(OperatorError, match="No such file"):
+        load_trust(tmp_path / "acquirer.json")
+
+
+def test_a_file_that_may_not_be_read_is_not_asked_for_again(tmp_path):
+    with of_somebody_else(tmp_path), pytest.raises(OperatorError, match=r"denied\)\. Run as the owner"):
         load_trust(tmp_path / "acquirer.json")
