@@ -127,7 +127,9 @@ def _camera(camera: str, config: Config) -> Check:
         if config.mode not in ("demo", "test"):
             return found
         sample = assets_dir() / "demo" / "probe" / "stranger.jpg"
-        return replace(found, status="amber", action=f"{error.do}. Without a camera: --camera {sample}")
+        return replace(
+            found, status="amber", action=f"{found.action.rstrip('.')}. Without one: --camera {sample}"
+        )
     if frame is None:
         return Check("camera", "red", f"{source.info.name} gives no picture", "Check the cable; try another.")
     return Check("camera", "green", f"{source.info.name}, {frame.width} x {frame.height}")
