@@ -91,31 +91,36 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
-            raise OperatorError(
-                f"the ledger can't be opened ({error})",
-                where=str(path),
-                do="Free the disk, or run as the folder's owner.",
-            ) from None
+            raise _unusable(path, error) from None
 
     def close(self) -> None:
         self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or nothing, and on the disk when the block has ended."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """All of it or nothing, and on the disk when the block has ended.
+
+        Raises:
+            OperatorError: the disk refuses it; nothing was written.
+        """
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite has ended it itself when the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise _unusable(self._path, error) from None
 
     # --- terminals, answers, policies ---
 
@@ -246,6 +251,11 @@ class Ledger:
 
 _COLUMNS: Final = "terminal, ref, store, order_ref, token, minor, currency, result, code, approval, rrn"
 _SELECT: Final = f"SELECT {_COLUMNS} FROM attempts"  # noqa: S608
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> OperatorError:
+    do = "Free the disk, or run as the folder's owner."
+    return OperatorError(f"the ledger can't be used ({error})", where=str(path), do=do)
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:

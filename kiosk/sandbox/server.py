@@ -7,6 +7,7 @@ kiosk needs to trust it. The admin call that sets faults answers to this machine
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import socket
@@ -49,6 +50,7 @@ __all__ = ["CRASHED", "home", "serve"]
 
 CRASHED: Final = 70
 """Exit code of `crash-after-commit`."""
+LOG: Final = logging.getLogger("uvicorn.error")
 LOOPBACK: Final = ("127.0.0.1", "::1")
 REF: Final = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 
@@ -261,13 +263,15 @@ class _Front:
             if body is None:
                 raise SignatureError("too_large", f"more than {MAX_BODY_BYTES} bytes")
             who = verify_request(request, body, self._trusted, self._clock, self._nonces)
+            treated = await treat(who, body)
         except SignatureError as error:
             treated = problem(401, error.code, str(error))
             if error.code == "unsigned":
                 return Response(treated.body, 401, media_type=JSON)
             content_type = JSON
-        else:
-            treated = await treat(who, body)
+        except OperatorError as error:  # a full disk, a file of the folder that can't be used any more
+            LOG.error("%s", error)
+            treated, content_type = problem(503, "unavailable"), JSON
         answer = sign_answer(self._signer, request, treated.status, treated.body, content_type)
         return _faulty(fault, answer, treated.body)
 

@@ -7,10 +7,13 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from kiosk.acquirer.client import Lost, Verified
 from kiosk.cli.processes import command
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.sandbox import files, server
@@ -91,19 +94,43 @@ def test_the_books_show_which_terminal_asked(kiosk: Kiosk, tmp_path: Path) -> No
     assert "m-100/s-1/t-7" in line
 
 
-@pytest.mark.parametrize("fault", ["drop-answer", "duplicate", "delay:0.1", "bad-signature"])
-def test_an_intended_fault_is_not_logged_as_a_bug(tmp_path: Path, fault: str) -> None:
+@contextmanager
+def overheard(folder: Path, *options: str) -> Iterator[tuple[Running, list[str]]]:
+    """A sandbox, and what it complained about once the block has ended."""
     process = subprocess.Popen(
-        command("sandbox", "--data-dir", tmp_path, "--port", "0", "--fault", fault),
+        command("sandbox", "--data-dir", folder, "--port", "0", *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    address = process.stdout.readline().split()[2]
-    Running(tmp_path, process, address).client().send(a_payment(an_effect()))
-    process.terminate()
-    assert process.communicate(timeout=20)[1] == ""
+    complaints: list[str] = []
+    try:
+        yield Running(folder, process, process.stdout.readline().split()[2]), complaints
+    finally:
+        process.terminate()
+        complaints += process.communicate(timeout=20)[1].splitlines()
+
+
+@pytest.mark.parametrize("fault", ["drop-answer", "duplicate", "delay:0.1", "bad-signature"])
+def test_an_intended_fault_is_not_logged_as_a_bug(tmp_path: Path, fault: str) -> None:
+    with overheard(tmp_path, "--fault", fault) as (sandbox, complaints):
+        sandbox.client().send(a_payment(an_effect()))
+    assert complaints == []
+
+
+def test_what_stands_in_the_way_later_is_one_line_a_call_and_mended_without_a_restart(tmp_path: Path) -> None:
+    payers, payment = tmp_path / "sandbox" / "payers.json", a_payment(an_effect())
+    with overheard(tmp_path) as (sandbox, complaints):
+        payers.write_text("{")
+        reply = sandbox.client().send(payment)
+        assert isinstance(reply, Lost)
+        assert reply.code == "unavailable"
+        payers.unlink()
+        assert isinstance(sandbox.client().send(payment), Verified)
+    (line,) = complaints
+    assert str(payers) in line
+    assert "Mend or remove it" in line
 
 
 def test_a_sandbox_ends_with_the_process_that_started_it(tmp_path: Path) -> None:

@@ -194,3 +194,13 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path):
     (tmp_path / "ledger.sqlite").write_bytes(b"text " * 1_000)
     with pytest.raises(OperatorError, match="ledger"):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_full_disk_is_said_and_leaves_no_trace(desk):
+    desk.ledger._db.execute("PRAGMA max_page_count = 1")  # SQLite takes the number of pages that there are
+    with pytest.raises(OperatorError, match=r"disk is full.*Free"):
+        any(desk.pay(an_effect()) is None for _ in range(1_000))
+    desk.ledger._db.execute("PRAGMA max_page_count = 10000")
+    before = len(desk.ledger.rows())
+    desk.pay(an_effect())
+    assert len(desk.ledger.rows()) == before + 1
