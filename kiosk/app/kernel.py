@@ -64,6 +64,7 @@ from kiosk.domain.payment import (
     NothingSent,
     Offer,
     Order,
+    Over,
     Payer,
     Query,
     Rematch,
@@ -465,10 +466,13 @@ class Kernel:
 
     def _offered(self, offer: Offer) -> None:
         """Say before the first look what a look could not change: the law, an expired policy, a cap."""
-        if isinstance(self.state, Idle):
+        shown = self.state
+        if isinstance(shown, Idle) or (
+            isinstance(shown, Over) and shown.order.order_ref != offer.order.order_ref
+        ):
             self.failure = None
             self._step(replace(offer, refusal=self.refusal_of(offer.order)))
-        elif self.state.order.order_ref != offer.order.order_ref:
+        elif shown.order.order_ref != offer.order.order_ref:
             self._give_back(offer.order)  # busy; a repeat of the order that is on the screen needs no answer
 
     def _give_back(self, order: Order) -> None:

@@ -287,7 +287,7 @@ def open_base(
         raise OperatorError(
             f"the data folder cannot be made ({error.strerror})", where=str(folder), do="Use --data-dir."
         ) from None
-    if not os.access(folder, os.R_OK | os.X_OK):
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
         raise OperatorError("the data folder may not be read", where=str(folder), do="Run as its owner.")
     yield Base(folder, settings, warn)
 

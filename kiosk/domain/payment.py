@@ -248,6 +248,8 @@ State = (
 )  # fmt: skip
 NothingSent = Offered | Looking | SecondFactor | Identified | Refused
 """States in which there is an order and nothing of it went out."""
+Over = Approved | Declined | NotSent | Reversed | OtherMeans
+"""States that only say how a sale ended: the next order may take their place."""
 Open = Sent | Unknown | Reversing
 """States in which money may have moved and the acquirer's word is awaited."""
 
@@ -443,7 +445,8 @@ CONFIRM_MS: Final = 20_000
 REFUSED_MS: Final = 20_000
 ANSWER_MS: Final = 20_000
 """Connect 3 s and answer 15 s (`protocol.md`), and some air: the client's own time-outs come first."""
-RESULT_MS: Final = 10_000
+RESULT_MS: Final = 20_000
+"""Long enough to scan a receipt; the next order, *Done* or the next shopper's till ends it sooner."""
 UNKNOWN_SHOWN_MS: Final = 60_000
 QUERY_DELAYS_MS: Final = (2_000, 4_000, 8_000, 15_000)
 """`protocol.md`: query after 2, 4, 8, 15 s."""
@@ -679,6 +682,8 @@ def _not_charged(
     state: Declined | NotSent | Reversed, event: Event, now: int
 ) -> tuple[State, tuple[Effect, ...]]:
     match event:
+        case Offer(order, refusal):
+            return Offered(order, now + OFFER_MS, refusal), NOTHING
         case PayAnotherWay(means):
             return _hand_over(state.order, means, now)
         case Done() | Cancel():
@@ -690,6 +695,8 @@ def _not_charged(
 
 def _over(state: Approved | OtherMeans, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
     match event:
+        case Offer(order, refusal):
+            return Offered(order, now + OFFER_MS, refusal), NOTHING
         case Done():
             return Idle(), NOTHING
         case Tick() if now >= state.until:

@@ -441,7 +441,7 @@ def test_nobody_waits_at_a_reversed_screen_for_ever(shop: Shop) -> None:
     shop.later(2_000)
     shop.reply(Verified(Answer(Result.REVERSED, code="tombstone")))
     assert isinstance(shop.kernel.state, Reversed)
-    shop.later(11_000)
+    shop.later(21_000)
     assert isinstance(shop.kernel.state, Idle)
 
 
@@ -733,3 +733,14 @@ def test_a_kiosk_that_started_without_a_policy_takes_payments_once_one_comes(sho
     shop.offer(500, "O-2")
     shop.look(unit(1))
     assert isinstance(shop.kernel.state, Identified)
+
+
+def test_the_next_order_takes_the_place_of_a_page_that_only_says_how_the_last_one_ended(shop: Shop) -> None:
+    shop.pay()
+    shop.reply(APPROVED)
+    shop.offer(order_ref="O-1")  # the till asks again about what is on the screen
+    assert isinstance(shop.kernel.state, Approved)
+    shop.offer(order_ref="O-2")
+    assert isinstance(shop.kernel.state, Offered)
+    assert shop.kernel.state.order.order_ref == "O-2"
+    assert shop.till.back == []
