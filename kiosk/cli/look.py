@@ -60,6 +60,8 @@ def _say(seen: dict[str, Any]) -> None:
     say(
         f"{seen['liveness'].replace('_', ' ')}{score} ({seen['frames_used']} of {seen['frames_seen']} frames)"
     )
+    if seen["liveness"] == "no_face" and seen["frames_used"]:
+        say("too few good frames for a decision: a recording or a camera takes three")
     if seen["two_faces"]:
         say("two people stand before the camera")
     if seen["hint"]:
