@@ -45,8 +45,8 @@ def capture(
 ) -> Enrolment:
     """Take up to three looks from an open `source`. A camera must give all three, a file at least one.
 
-    An attack or a second person in any look refuses the enrolment; a look that is not sure is taken again
-    where the source has more frames.
+    An attack in any look refuses the enrolment; a look that is not sure, or that a second person came into,
+    is taken again where the source has more frames.
     """
     kept: list[LookResult] = []
     try:
@@ -73,7 +73,7 @@ def _captured(
         if last is None:
             break
         on_look(number, last)
-        if last.outcome in (LookOutcome.ATTACK, LookOutcome.TWO_FACES):
+        if last.outcome is LookOutcome.ATTACK:
             return Enrolment(last.outcome, len(kept), hint=last.hint)
         if last.outcome is LookOutcome.LIVE and last.template is not None:
             kept.append(last)

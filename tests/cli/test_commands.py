@@ -79,6 +79,17 @@ def test_no_face_and_two_people_are_not_enrolled(kiosk: Kiosk, data_dir: Path, t
         assert ran.err.count("\n") == 1
 
 
+def test_a_picture_with_a_bystander_is_passed_over_where_there_is_another(
+    kiosk: Kiosk, data_dir: Path, tmp_path: Path
+) -> None:
+    picture = cv2.imread(str(DEMO / "probe" / "stranger.jpg"))
+    (tmp_path / "folder").mkdir()
+    cv2.imwrite(str(tmp_path / "folder" / "1.png"), np.hstack([picture, picture]))
+    cv2.imwrite(str(tmp_path / "folder" / "2.png"), picture)
+    ran = kiosk("enrol", "--camera", tmp_path / "folder", "--payer", "t", "--data-dir", data_dir)
+    assert (ran.code, ran.out) == (0, "enrolled t from 1 look; 1 enrolled here\n")
+
+
 def test_pictures_of_different_people_are_not_one_person(
     kiosk: Kiosk, data_dir: Path, tmp_path: Path
 ) -> None:
