@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -103,9 +104,8 @@ def ledger(data_dir: DataDir = None, json: Json = False) -> None:
         raise OperatorError(
             "no ledger", where=str(path), do="Start `kiosk sandbox` with this --data-dir first."
         )
-    books = Ledger(path)
-    rows = books.rows()
-    books.close()
+    with closing(Ledger(path)) as books:
+        rows = books.rows()
 
     def plain(row: LedgerRow) -> dict[str, object]:
         attempt = row.attempt

@@ -94,10 +94,14 @@ class Ledger:
         self._path = path
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from None
+        try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
+            self._db.close()
             raise _unusable(path, error) from None
 
     def close(self) -> None:
