@@ -16,10 +16,11 @@ from typing import Final, Literal
 from kiosk.acquirer.journal import InUse
 from kiosk.app.config import Config
 from kiosk.app.wiring import Base
+from kiosk.assets import assets_dir
 from kiosk.devices.cameras import open_source
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
-from kiosk.vision.models import assets_dir, load_manifest, read_model
+from kiosk.vision.models import load_manifest, read_model
 
 __all__ = ["Check", "checks"]
 

@@ -67,7 +67,7 @@ def search(options: Options) -> dict[str, Any]:
 
 def _sample_picture() -> Path:
     """A shipped portrait: the first of the demo's."""
-    from kiosk.vision.models import assets_dir
+    from kiosk.assets import assets_dir
 
     folder = assets_dir() / "demo"
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))

@@ -94,7 +94,7 @@ def demo(
 
 
 def _assets() -> Path:
-    from kiosk.vision.models import assets_dir
+    from kiosk.assets import assets_dir
 
     return assets_dir() / "demo"
 

@@ -18,6 +18,7 @@ from PySide6.QtCore import QSize, QSocketNotifier, QUrl
 from PySide6.QtGui import QFont, QFontDatabase, QGuiApplication
 from PySide6.QtQuick import QQuickView
 
+from kiosk.assets import assets_dir
 from kiosk.domain.errors import OperatorError
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.preview import register_types
@@ -34,10 +35,8 @@ WINDOW_PX: Final = {"portrait": QSize(540, 960), "landscape": QSize(960, 540)}
 
 
 def fonts_dir() -> Path:
-    """Where the fonts are: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "_assets" / "fonts"
-    return inside if inside.is_dir() else package.parent / "assets" / "fonts"
+    """Where the fonts are."""
+    return assets_dir() / "fonts"
 
 
 def application() -> QGuiApplication:

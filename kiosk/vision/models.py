@@ -7,7 +7,6 @@ Thresholds live here too, each with the command that set it. Nothing is ever dow
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
@@ -15,19 +14,18 @@ from typing import Literal
 
 import msgspec
 
+from kiosk.assets import assets_dir
 from kiosk.domain.decision import Thresholds
 from kiosk.domain.errors import OperatorError
 from kiosk.vision.runtime import Model
 
 __all__ = [
-    "ASSETS",
     "Manifest",
     "ModelCard",
     "Role",
     "Source",
     "Tensor",
     "Threshold",
-    "assets_dir",
     "check_mode",
     "load_manifest",
     "load_model",
@@ -126,20 +124,6 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"has no model for {role}", where="manifest.json", do="Install a complete release."
             )
         return card
-
-
-def assets_dir() -> Path:
-    """Where `models/`, `fonts/` and `demo/` are: $KIOSK_ASSETS, else in the wheel, else in the checkout."""
-    named = os.environ.get("KIOSK_ASSETS")
-    if named:
-        return Path(named)
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "_assets"
-    return inside if inside.is_dir() else package.parent / "assets"
-
-
-ASSETS = assets_dir()
-"""`assets_dir()` as it was when this module was imported."""
 
 
 def load_manifest(directory: Path | None = None) -> Manifest:

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from kiosk.assets import assets_dir
 from kiosk.sandbox.recapture import as_print, as_screen
 from kiosk.vision.detect import Detector
 from kiosk.vision.liveness import Liveness
-from kiosk.vision.models import Role, assets_dir, load_manifest, load_model
+from kiosk.vision.models import Role, load_manifest, load_model
 
 PICTURES = sorted((assets_dir() / "demo").glob("**/*.jpg"))
 

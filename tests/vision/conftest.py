@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from kiosk.assets import assets_dir
 from kiosk.devices.camera_file import read_image
 from kiosk.vision.detect import Detector
 from kiosk.vision.embed import Embedder
 from kiosk.vision.landmarks import Landmarker
-from kiosk.vision.models import Role, assets_dir, load_manifest, load_model
+from kiosk.vision.models import Role, load_manifest, load_model
 from kiosk.vision.pipeline import Vision
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from kiosk.assets import assets_dir
 from kiosk.domain.errors import OperatorError
-from kiosk.vision.models import Role, assets_dir, check_mode, load_manifest, load_model, read_model
+from kiosk.vision.models import Role, check_mode, load_manifest, load_model, read_model
 
 
 def edited(folder: Path, change) -> Path:
