@@ -6,10 +6,8 @@ damaged one is an `OperatorError` of one line. Each picture comes once, then the
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from kiosk.devices.image_header import image_size
 from kiosk.domain.errors import OperatorError
 from kiosk.frames import MAX_SIDE_PX, Frame, PixelFormat, SourceInfo, SourceKind
+from kiosk.quiet import no_remarks
 
 __all__ = ["StillSource", "VideoSource", "first_bytes", "is_video", "read_image"]
 
@@ -213,29 +212,9 @@ def first_bytes(path: Path) -> bytes:
 
 
 def _decode(data: bytes) -> NDArray[np.uint8] | None:
-    with _no_remarks():
+    with no_remarks():  # libjpeg and libpng write there; only files, which production refuses, come this way
         try:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         except cv2.error:  # what a hostile file makes of an assertion in there
             return None
     return None if picture is None else np.asarray(picture, np.uint8)
-
-
-_stderr = threading.Lock()
-
-
-@contextlib.contextmanager
-def _no_remarks() -> Iterator[None]:
-    """Nothing reaches stderr: libjpeg and libpng write there by themselves, past every logging switch.
-
-    The descriptor is the whole process's, so only files, which production refuses, are read this way.
-    """
-    with _stderr:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)

@@ -6,16 +6,15 @@ not from a path: what was hash-checked is what runs. Not thread-safe: one worker
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.domain.errors import OperatorError
+from kiosk.quiet import no_remarks
 
 __all__ = ["Model", "runtime_name"]
 
@@ -34,23 +33,6 @@ def _interpreter_module() -> Any:
     raise OperatorError(
         "no TFLite interpreter is installed", where="vision", do="Install ai-edge-litert (or tflite-runtime)."
     )
-
-
-@contextlib.contextmanager
-def _no_remarks() -> Iterator[None]:
-    """The runtime greets on stderr ("Created TensorFlow Lite XNNPACK delegate"), past every logging switch.
-
-    The descriptor is the whole process's, so this is for the moment in which a network is loaded, no more.
-    What goes wrong comes as an exception and is not lost.
-    """
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def runtime_name() -> str:
@@ -76,7 +58,7 @@ class Model:
     ) -> None:
         self.name = name
         try:
-            with _no_remarks():
+            with no_remarks():  # "Created TensorFlow Lite XNNPACK delegate"
                 self._interpreter = _interpreter_module().Interpreter(model_content=data, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
