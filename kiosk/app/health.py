@@ -20,7 +20,7 @@ from kiosk.assets import assets_dir
 from kiosk.devices.cameras import open_source
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
-from kiosk.vision.models import load_manifest, read_model
+from kiosk.vision.models import Manifest, read_model, uncleared
 
 __all__ = ["Check", "checks"]
 
@@ -47,8 +47,8 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
     parts: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("disk", lambda: _disk(base.data_dir)),
         ("clock", _clock),
-        ("models", _models),
-        ("model_terms", lambda: _terms(config)),
+        ("models", lambda: _models(base.manifest)),
+        ("model_terms", lambda: _terms(base.manifest, config)),
         ("camera", lambda: _camera(camera, config)),
         ("key", lambda: _key(base)),
         ("journal", lambda: _journal(base)),
@@ -92,17 +92,14 @@ def _clock() -> Check:
     return Check("clock", "green", shown)
 
 
-def _models() -> Check:
-    manifest = load_manifest()
+def _models(manifest: Manifest) -> Check:
     for card in manifest.models:
         read_model(card)
     return Check("models", "green", f"{len(manifest.models)} files match the manifest in {assets_dir()}")
 
 
-def _terms(config: Config) -> Check:
-    manifest = load_manifest()
-    accepted = config.models.accept_without_leave
-    unclear = [card.id for card in manifest.models if card.commercial != "yes" and card.id not in accepted]
+def _terms(manifest: Manifest, config: Config) -> Check:
+    unclear = [card.id for card in uncleared(manifest, config.models.accept_without_leave)]
     if not unclear:
         return Check(
             "model_terms", "green", "every model may be used commercially, or the operator cleared it"
@@ -221,12 +218,12 @@ def _acquirer(base: Base) -> Check:
 
 def _screen() -> Check:
     try:
-        from kiosk.ui.window import fonts_dir
+        from kiosk.ui.window import fonts_dir, has_display
     except ImportError as error:
         return Check("screen", "red", f"Qt does not load: {error}", "Run `make setup`.")
     if not any(fonts_dir().glob("*.[ot]tf")):
         return Check("screen", "red", f"there are no fonts in {fonts_dir()}", "Install the kiosk again.")
-    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
+    if not has_display():
         return Check(
             "screen",
             "amber",

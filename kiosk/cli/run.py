@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from typing import Annotated
 
@@ -14,16 +13,6 @@ from kiosk.domain.money import Money, MoneyError
 from kiosk.domain.payment import Offer, Order
 
 __all__ = ["run"]
-
-
-def _require_display() -> None:
-    """Qt ends the process without a word of ours where it finds no screen; so that is asked first."""
-    if not any(os.environ.get(name) for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY")):
-        raise OperatorError(
-            "there is no display here",
-            where="DISPLAY, WAYLAND_DISPLAY",
-            do="Start it in a graphical session, or set QT_QPA_PLATFORM (eglfs on a kiosk; offscreen).",
-        )
 
 
 def run(
@@ -47,9 +36,14 @@ def run(
     """
     from kiosk.app.front import Front, crash_on_bugs, shop_of
     from kiosk.app.wiring import open_base, open_kiosk
-    from kiosk.ui.window import application, run_window
+    from kiosk.ui.window import application, has_display, run_window
 
-    _require_display()
+    if not has_display():
+        raise OperatorError(
+            "there is no display here",
+            where="DISPLAY, WAYLAND_DISPLAY",
+            do="Start it in a graphical session, or set QT_QPA_PLATFORM (eglfs on a kiosk; offscreen).",
+        )
     with open_base(data_dir, config, complain) as base:
         order = None
         if amount is not None:

@@ -23,7 +23,16 @@ from kiosk.domain.errors import OperatorError
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.preview import register_types
 
-__all__ = ["FAMILIES", "Orientation", "application", "fonts_dir", "run_window", "stage", "unload"]
+__all__ = [
+    "FAMILIES",
+    "Orientation",
+    "application",
+    "fonts_dir",
+    "has_display",
+    "run_window",
+    "stage",
+    "unload",
+]
 
 Orientation = Literal["auto", "portrait", "landscape"]
 """How people see the picture; on a panel that hangs the other way round it is turned by a quarter."""
@@ -32,6 +41,11 @@ FAMILIES: Final = ("Kiosk Sans", "Kiosk Hans")
 """The fonts that ship: Latin first, so that digits look the same in every language."""
 QML: Final = Path(__file__).parent / "qml"
 WINDOW_PX: Final = {"portrait": QSize(540, 960), "landscape": QSize(960, 540)}
+
+
+def has_display() -> bool:
+    """Whether Qt is told where to draw; where it finds no screen it ends the process by itself."""
+    return any(os.environ.get(name) for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def fonts_dir() -> Path:

@@ -31,6 +31,7 @@ __all__ = [
     "load_model",
     "read_model",
     "thresholds_of",
+    "uncleared",
 ]
 
 
@@ -179,6 +180,11 @@ def load_model(card: ModelCard, directory: Path | None = None, *, threads: int =
     )
 
 
+def uncleared(manifest: Manifest, named: Collection[str] = ()) -> list[ModelCard]:
+    """The networks whose terms do not clearly allow sale and that `named` (ids) does not hold."""
+    return [card for card in manifest.models if card.commercial != "yes" and card.id not in named]
+
+
 def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> None:
     """Refuses production with a model whose terms do not clearly allow it.
 
@@ -186,7 +192,7 @@ def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> No
     """
     if mode != "production":
         return
-    refused = [card for card in manifest.models if card.commercial != "yes" and card.id not in named]
+    refused = uncleared(manifest, named)
     if refused:
         listed = ", ".join(
             f"{card.id} ({card.licence}; commercial use: {card.commercial})" for card in refused
