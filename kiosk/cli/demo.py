@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from kiosk.assets import assets_dir
 from kiosk.cli.common import complain, say
 from kiosk.cli.processes import command, running_sandbox
 from kiosk.domain.decision import Reason
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
+PICTURES: Final = assets_dir() / "demo"
 PAYERS: Final = (
     ("pyr-7f3k9q2m", "Sample One", "6222 0202 0011 2233", "4821"),
     ("pyr-b84xw1dz", "Sample Two", "6222 0202 0044 5566", "9077"),
@@ -93,18 +95,12 @@ def demo(
     say(f"demo finished in {time.monotonic() - started:.1f} s")
 
 
-def _assets() -> Path:
-    from kiosk.assets import assets_dir
-
-    return assets_dir() / "demo"
-
-
 def _enrol(folder: Path) -> None:
     from kiosk.cli.enrol import enrol
 
     for token, name, account, digits in PAYERS:
         enrol(
-            camera=str(_assets() / "enrol" / token),
+            camera=str(PICTURES / "enrol" / token),
             payer=token,
             name=name,
             account=account,
@@ -116,20 +112,17 @@ def _enrol(folder: Path) -> None:
 def _sales(folder: Path) -> tuple[Sale, ...]:
     """The scenes; the two attacks are recaptured from the very picture that pays in the first one."""
     import cv2
-    import numpy as np
 
+    from kiosk.devices.camera_file import read_image
     from kiosk.sandbox.recapture import as_print, as_screen
 
-    payer = _assets() / "probe" / f"{PAYERS[0][0]}.jpg"
-    picture = cv2.imread(str(payer), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise OperatorError("the demo's picture is missing", where=str(payer), do="Run `make setup`.")
-    rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    payer = PICTURES / "probe" / f"{PAYERS[0][0]}.jpg"
+    rgb = read_image(payer)
     attacks = {}
     for name, recapture in (("print", as_print), ("screen", as_screen)):
         attacks[name] = folder / f"{name}.png"
         cv2.imwrite(str(attacks[name]), cv2.cvtColor(recapture(rgb, SEED), cv2.COLOR_RGB2BGR))
-    stranger = _assets() / "probe" / "stranger.jpg"
+    stranger = PICTURES / "probe" / "stranger.jpg"
     refused = (Reason.ATTACK_SUSPECTED,)
     return (
         Sale("an enrolled payer pays", payer, "38.50", another_way=False, ends=Approved),
