@@ -24,7 +24,7 @@ from kiosk.acquirer.messages import Terminal, policy_request
 from kiosk.acquirer.policy import PolicyStore
 from kiosk.acquirer.trust import Trust, load_trust
 from kiosk.app.config import Config, default_data_dir, load
-from kiosk.app.kernel import Kernel, Setting
+from kiosk.app.kernel import Kernel, LookDone, Looker, People, Setting
 from kiosk.app.look import CameraLooker
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.workers import AcquirerWorkers, SystemClock
@@ -42,7 +42,7 @@ from kiosk.vision.look import LookRules
 from kiosk.vision.models import Role, check_mode, load_manifest, thresholds_of
 from kiosk.vision.pipeline import Vision
 
-__all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_camera", "open_kiosk"]
+__all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_camera", "open_kiosk", "open_money"]
 
 TRUST_PLACES: Final = ("acquirer.json", "sandbox/acquirer.json")
 """Where the acquirer's address and keys are looked for in the data folder; the second is a sandbox's own."""
@@ -257,6 +257,16 @@ class NoTill:
         """Nothing to do."""
 
 
+class NoCamera:
+    """Nobody is looked at."""
+
+    def start(self, look: int, done: Callable[[LookDone], None]) -> None:
+        """Nothing to do."""
+
+    def stop(self) -> None:
+        """Nothing to do."""
+
+
 @dataclass(slots=True)
 class Kiosk:
     """A kiosk that can take payments; `looker` is there when a camera was named."""
@@ -305,17 +315,35 @@ def open_camera(text: str) -> Iterator[FrameSource]:
 
 @contextmanager
 def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None = None) -> Iterator[Kiosk]:
-    """Everything joined: journal (recovered), policy (fetched when it can be), workers and kernel."""
+    """Everything joined: a kiosk that can look and take payments."""
+    source = camera or base.config.camera.source
+    looker = CameraLooker(
+        lambda: open_source(source),
+        base.vision(),
+        base.look_rules(),
+        mode=base.config.mode,
+        model_ids=tuple(card.id for card in base.manifest.models),
+    )
+    people = EnrolledPeople(base.gallery, base.changed_gallery)
+    with _open_kernel(base, looker, people, till or NoTill()) as (kernel, problem):
+        try:
+            yield Kiosk(base, kernel, looker, problem)
+        finally:
+            looker.close()
+
+
+@contextmanager
+def open_money(base: Base) -> Iterator[Kernel]:
+    """The kernel without camera and gallery: what is open can be finished also where those are broken."""
+    with _open_kernel(base, NoCamera(), EnrolledPeople(Gallery()), NoTill()) as (kernel, _):
+        yield kernel
+
+
+@contextmanager
+def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> Iterator[tuple[Kernel, str]]:
+    """Journal (recovered), policy (fetched when it can be), workers and kernel; and why no policy came."""
     with base.journal() as journal:
         problem = base.fetch_policy()
-        source = camera or base.config.camera.source
-        looker = CameraLooker(
-            lambda: open_source(source),
-            base.vision(),
-            base.look_rules(),
-            mode=base.config.mode,
-            model_ids=tuple(card.id for card in base.manifest.models),
-        )
         workers = AcquirerWorkers(base.client)
         kernel = Kernel(
             base.setting(base.stored_policy()),
@@ -323,12 +351,11 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
             journal=journal,
             acquirer=workers,
             looker=looker,
-            people=EnrolledPeople(base.gallery, base.changed_gallery),
-            till=till or NoTill(),
+            people=people,
+            till=till,
             accept_policy=base.accept_policy,
         )
         try:
-            yield Kiosk(base, kernel, looker, problem)
+            yield kernel, problem
         finally:
-            looker.close()
             workers.close()

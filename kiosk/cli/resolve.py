@@ -36,13 +36,13 @@ def resolve(
     Example: kiosk resolve --wait 120
     """
     from kiosk.app.unattended import Exit, resolve_open
-    from kiosk.app.wiring import open_base, open_kiosk
+    from kiosk.app.wiring import open_base, open_money
 
-    with open_base(data_dir, config, complain) as base, open_kiosk(base) as kiosk:
-        orders = {ref: state.order.order_ref for ref, state in kiosk.kernel.behind.items()}
+    with open_base(data_dir, config, complain) as base, open_money(base) as kernel:
+        orders = {ref: state.order.order_ref for ref, state in kernel.behind.items()}
 
         def entry(ref: str) -> PaymentEntry:
-            return next(found for found in kiosk.kernel.attempts_of(orders[ref]) if found.ref == ref)
+            return next(found for found in kernel.attempts_of(orders[ref]) if found.ref == ref)
 
         def ended(ref: str) -> None:
             if not json:
@@ -51,7 +51,7 @@ def resolve(
         if orders and not json and sys.stderr.isatty():
             many = f"{len(orders)} open payment{'s' * (len(orders) != 1)}"
             sys.stderr.write(f"asking the acquirer about {many}, for at most {wait:.0f} s ...\n")
-        left = resolve_open(kiosk.kernel, clock=kiosk.clock, wait_s=wait, ended=ended)
+        left = resolve_open(kernel, clock=base.clock, wait_s=wait, ended=ended)
         entries = [entry(ref) for ref in orders]
     if json:
         payments = [_as_json(found) for found in entries]

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kiosk.assets import assets_dir
 
 from ..sandbox.conftest import Running
 from .conftest import DEMO, PAYER, Kiosk
@@ -37,3 +43,24 @@ def test_what_stays_open_is_named_and_has_its_exit_code(kiosk: Kiosk, shop: Runn
     ]
     shop.misbehave()
     assert kiosk("resolve", "--data-dir", shop.folder, "--json").code == 0
+
+
+def test_money_is_resolved_also_where_camera_models_and_gallery_are_broken(
+    kiosk: Kiosk, shop: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_open(kiosk, shop, "R-3")
+    shop.misbehave()
+    (tmp_path / "kiosk.toml").write_text('[camera]\nsource = "/dev/video99"\n')
+    shutil.copytree(assets_dir() / "models", tmp_path / "models")
+    (tmp_path / "models" / "face_detector.tflite").write_bytes(b"not a network")
+    monkeypatch.setenv("KIOSK_ASSETS", str(tmp_path))
+    kept = {path: path.read_bytes() for path in shop.folder.glob("gallery.fpk*")}
+    for path in kept:
+        path.write_bytes(b"damaged")
+    try:
+        ran = kiosk("resolve", "--data-dir", shop.folder, "--config", tmp_path / "kiosk.toml")
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+    assert ran.code == 0, ran.err
+    assert "R-3 approved" in ran.out
