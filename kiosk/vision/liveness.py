@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.vision.detect import Box
-from kiosk.vision.models import ModelCard
+from kiosk.vision.models import ModelCard, Tensor
 from kiosk.vision.runtime import Model
 
-__all__ = ["Liveness", "crop"]
+__all__ = ["Liveness", "crop", "crop_inside"]
 
 MAX_LOGIT = 30.0
 
@@ -42,17 +42,43 @@ def crop(rgb: NDArray[np.uint8], box: Box, scale: float, side: int) -> NDArray[n
     return np.asarray(cv2.resize(square, (side, side), interpolation=method), np.uint8)
 
 
+def crop_inside(
+    rgb: NDArray[np.uint8], box: Box, scale: float, side: int, raised: float = 0.0
+) -> NDArray[np.uint8]:
+    """`scale` face widths and heights around the box, moved to lie inside the frame, as uint8[side, side, 3].
+
+    The box's top is raised by `raised` of its height first (the detector's ends below the forehead). A crop
+    larger than the frame shrinks to it: every pixel is one that the camera saw. This is how MiniFASNet's
+    authors cut (Silent-Face-Anti-Spoofing, Apache-2.0), and what networks of that family expect.
+    """
+    height, width = rgb.shape[:2]
+    x0, y0, x1, y1 = box.x0, box.y0 - raised * (box.y1 - box.y0), box.x1, box.y1
+    if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
+        raise ValueError(f"{box} lies outside a frame of {width} x {height} px")
+    scale = min(scale, (width - 1) / (x1 - x0), (height - 1) / (y1 - y0))
+    wide, high = scale * (x1 - x0), scale * (y1 - y0)
+    left = int(np.clip((x0 + x1 - wide) / 2, 0, width - 1 - wide))
+    top = int(np.clip((y0 + y1 - high) / 2, 0, height - 1 - high))
+    part = rgb[top : top + int(high) + 1, left : left + int(wide) + 1]
+    return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 class Liveness:
     """The anti-spoof network that the manifest names: its inputs say which crops. Not thread-safe."""
 
     def __init__(self, model: Model, card: ModelCard) -> None:
         self._model = model
-        self._crops = tuple((tensor.crop_scale or 1.0, tensor.shape[1]) for tensor in card.input)
+        self._inputs = card.input
 
     def logit(self, rgb: NDArray[np.uint8], box: Box) -> float:
         """The network's logit for one face, positive for live, in [-30, 30]."""
-        views = [
-            (crop(rgb, box, scale, side).astype(np.float32) / 255.0)[None] for scale, side in self._crops
-        ]
+        views = [(_view(rgb, box, tensor).astype(np.float32) / 255.0)[None] for tensor in self._inputs]
         (answer,) = self._model.run(*views)
         return float(np.clip(answer.ravel()[0], -MAX_LOGIT, MAX_LOGIT))
+
+
+def _view(rgb: NDArray[np.uint8], box: Box, tensor: Tensor) -> NDArray[np.uint8]:
+    scale, side = tensor.crop_scale or 1.0, tensor.shape[1]
+    if tensor.crop_edge == "inside":
+        return crop_inside(rgb, box, scale, side, tensor.crop_raised)
+    return crop(rgb, box, scale, side)

@@ -54,13 +54,17 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input or output: its shape, what its values mean, and for a crop of the face how wide it is.
 
-    `crop_scale` is the crop's side in face widths (the detector's box).
+    `crop_scale` is the crop's side in face widths (the detector's box). `crop_edge` is what becomes of a crop
+    that reaches beyond the frame: mirrored there, or moved and shrunk to lie `inside`; then the box's top is
+    first raised by `crop_raised` of its height (`kiosk.vision.liveness`).
     """
 
     name: str
     shape: tuple[int, ...]
     values: str
     crop_scale: float | None = None
+    crop_edge: Literal["mirror", "inside"] = "mirror"
+    crop_raised: float = 0.0
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from kiosk.frames import SourceKind
 from kiosk.vision.detect import Box
-from kiosk.vision.liveness import Liveness, crop
+from kiosk.vision.liveness import Liveness, crop, crop_inside
 from kiosk.vision.look import Look, LookRules
 from kiosk.vision.models import ModelCard, Role, Source, Tensor
 from kiosk.vision.pipeline import Vision
@@ -95,3 +96,46 @@ def test_the_shipped_network_scores_a_portrait_and_the_look_knows_its_thresholds
     assert 0.0 < observation.liveness < 1.0
     result = Look(LookRules.of(vision.manifest), SourceKind.STILL).feed(observation)
     assert result.liveness == pytest.approx(observation.liveness)
+
+
+@pytest.mark.parametrize("at", [(10, 10), (320, 240), (630, 470)])
+def test_a_crop_inside_shows_only_what_the_camera_saw(at):
+    frame = np.full((480, 640, 3), 200, np.uint8)
+    box = Box(at[0] - 60, at[1] - 60, at[0] + 60, at[1] + 60)
+    assert (crop_inside(frame, box, 4.0, 80, 0.15) == 200).all()
+
+
+def test_a_crop_inside_is_moved_not_mirrored():
+    frame = marked(640, 480, 40, 240)
+    view = crop_inside(frame, Box(-10, 190, 90, 290), 2.0, 100)
+    ys, xs = np.nonzero(view[..., 0] > 127)
+    assert (xs.mean(), ys.mean()) == pytest.approx((20, 50), abs=1)
+
+
+def test_a_crop_larger_than_the_frame_shrinks_to_it():
+    frame = np.zeros((100, 100, 3), np.uint8)
+    frame[:, :50] = 255
+    view = crop_inside(frame, Box(20, 20, 80, 80), 4.0, 80)
+    assert (view[:, :39] == 255).all()
+    assert (view[:, 41:] == 0).all()
+
+
+def test_the_raised_top_brings_the_forehead_in():
+    frame = marked(640, 480, 320, 100)
+    box = Box(270, 110, 370, 210)
+    assert crop_inside(frame, box, 1.0, 80)[..., 0].max() < 255
+    assert crop_inside(frame, box, 1.0, 80, raised=0.2)[..., 0].max() == 255
+
+
+def test_a_box_outside_the_frame_is_refused():
+    with pytest.raises(ValueError, match="outside"):
+        crop_inside(np.zeros((10, 10, 3), np.uint8), Box(20, 20, 30, 30), 1.0, 8)
+
+
+def test_the_manifest_says_which_way_to_cut():
+    recorder = Recorder(1.0)
+    tensors = (Tensor("far", (1, 64, 64, 3), "RGB", 4.0, "inside", 0.15),)
+    card = msgspec.structs.replace(CARD, input=tensors)
+    frame = np.full((100, 100, 3), 255, np.uint8)
+    Liveness(recorder, card).logit(frame, Box(0, 0, 60, 60))
+    assert (recorder.seen[0] == 1.0).all()
