@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from kiosk.domain.decision import LookOutcome
 from kiosk.frames import SourceKind
+from kiosk.vision.dynamics import Cue
 from kiosk.vision.embed import combine
 from kiosk.vision.models import Manifest, Role
 from kiosk.vision.observation import Observation
@@ -79,7 +80,10 @@ class LookResult:
 
     `template` (float32[192], length 1: the mean of the good frames' embeddings, weighted by quality) is there
     only for a live outcome. `liveness` is the mean score in [0, 1]; `quality` and `pose` are those of the
-    best frame. `timings_ms` sums each stage over the frames that were used.
+    best frame. `llr` is the evidence in nats, positive for live, the cues' included; None when any frame's
+    liveness was not measured. `challengeable`: the look ended in the grey zone, and a challenge can settle
+    it; never without a face, with two, or with a feed that repeats itself. `timings_ms` sums each stage over
+    the frames that were used.
     """
 
     outcome: LookOutcome
@@ -92,6 +96,9 @@ class LookResult:
     pose: Pose | None = None
     hint: Hint | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    llr: float | None = None
+    cues: tuple[Cue, ...] = ()
+    challengeable: bool = False
 
 
 class Look:
@@ -180,6 +187,10 @@ class Look:
         moved = any(not np.array_equal(meshes[0], mesh) for mesh in meshes[1:])
         return Motion.SEEN if moved else Motion.ABSENT
 
+    def _is_challengeable(self, outcome: LookOutcome) -> bool:
+        grey = outcome is LookOutcome.UNSURE and self._score() is not None
+        return grey and self._motion() is not Motion.ABSENT
+
     def _end(self, outcome: LookOutcome) -> LookResult:
         good = self._good
         best = max(good, key=lambda o: o.quality.score if o.quality else 0.0, default=self._last)
@@ -199,5 +210,6 @@ class Look:
             pose=best.pose if best else None,
             hint=self._hint,
             timings_ms={s: sum(o.timings_ms.get(s, 0.0) for o in good) for s in stages},
+            challengeable=self._is_challengeable(outcome),
         )
         return self._result

@@ -74,6 +74,7 @@ def test_a_camera_that_repeats_one_frame_is_never_live():
     result, _ = run(SourceKind.LIVE, *(observation(0) for _ in range(9)))
     assert (result.outcome, result.motion) == (LookOutcome.UNSURE, Motion.ABSENT)
     assert result.template is None
+    assert not result.challengeable
 
 
 @pytest.mark.parametrize("kind", list(SourceKind))
@@ -86,6 +87,7 @@ def test_an_attack_is_called_one_and_gives_no_template(kind):
 def test_the_grey_zone_takes_more_frames_and_ends_unsure():
     result, frames = run(SourceKind.LIVE, *(observation(i, GREY) for i in range(9)))
     assert (frames, result.outcome) == (5, LookOutcome.UNSURE)
+    assert result.challengeable
 
 
 def test_later_frames_can_lead_out_of_the_grey_zone():
