@@ -150,6 +150,15 @@ class Look:
         enough = len(self._good) >= self._needed
         return self._end(LookOutcome.UNSURE if enough else LookOutcome.NO_FACE)
 
+    def template(self) -> NDArray[np.float32] | None:
+        """The payer's face so far, float32[192], length 1, whatever the outcome: what a challenge's frames are
+        held against. An array of its own, the caller's to overwrite; None without a good frame.
+        """
+        if not self._embeddings:
+            return None
+        weights = [o.quality.score if o.quality else 0.0 for o in self._good]
+        return combine(self._embeddings, weights)
+
     def _take(self, observation: Observation, embedding: NDArray[np.float32]) -> None:
         """Adds a good frame. Another person's face begins the look again: two people make no payer."""
         if self._embeddings and float(self._embeddings[0] @ embedding) < self._rules.same_person:
@@ -194,17 +203,13 @@ class Look:
     def _end(self, outcome: LookOutcome) -> LookResult:
         good = self._good
         best = max(good, key=lambda o: o.quality.score if o.quality else 0.0, default=self._last)
-        template = None
-        if outcome is LookOutcome.LIVE:
-            weights = [o.quality.score if o.quality else 0.0 for o in good]
-            template = combine(self._embeddings, weights)
         stages = sorted({stage for o in good for stage in o.timings_ms})
         self._result = LookResult(
             outcome=outcome,
             frames_seen=self._seen,
             frames_used=len(good),
             motion=self._motion(),
-            template=template,
+            template=self.template() if outcome is LookOutcome.LIVE else None,
             liveness=self._score(),
             quality=best.quality if best else None,
             pose=best.pose if best else None,
