@@ -28,6 +28,11 @@ ALONE = 0.25
 width (`pipeline.COMPARABLE`) still has 19 px in the network's input, which finds faces from 16 px on."""
 MIN_SIDE_PX = 256
 """Smaller squares show only faces that are too small to compare (`quality.LIMITS.face_px`)."""
+CUT_PX = 19
+"""Two squares side by side overlap by this many pixels of the whole frame's run, so that a face which their
+borders both cut is one that the whole frame shows (it finds faces from 16 px on)."""
+MAX_STRETCH = 1.1
+"""Squares grow by up to this, if two are then enough: what they show gets smaller by as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +100,30 @@ class Detector:
         if not len(rows):
             rows = self._look(frame, _around(width, height, 2 * longest))
         if not len(rows) or _widest(rows) < ALONE * longest:
-            rows = np.concatenate([rows, self._scan(frame, shortest)])
+            rows = np.concatenate([rows, self._halves(frame, longest, shortest)])
         if not len(rows):
-            rows = self._scan(frame, max(longest // 3, MIN_SIDE_PX))
+            side = max(longest // 3, MIN_SIDE_PX)
+            rows = self._scan(frame, side, side / 2)
         return [face for face in _merge(rows) if _inside(face.box.centre, width, height)]
 
     def forget(self) -> None:
         """Overwrite the last picture that the network was shown."""
         self._input.fill(0.0)
 
-    def _scan(self, frame: _Pyramid, side: int) -> NDArray[np.float32]:
-        """What squares of `side` show that cover the frame with half a side's overlap, cut faces left out."""
+    def _halves(self, frame: _Pyramid, longest: int, shortest: int) -> NDArray[np.float32]:
+        """What two squares show that overlap by `CUT_PX`; in a frame too long for two, what a scan does."""
+        side = max(shortest, round(longest * (1 + CUT_PX / INPUT_PX) / 2))
+        if side > MAX_STRETCH * shortest:
+            return self._scan(frame, shortest, shortest / 2)
+        return self._scan(frame, side, 2 * side - longest)
+
+    def _scan(self, frame: _Pyramid, side: int, overlap: float) -> NDArray[np.float32]:
+        """What squares of `side` show that cover the frame with at least this overlap, cut faces left out."""
         height, width = frame.height, frame.width
         parts = [np.empty((0, 17), np.float32)]
         if MIN_SIDE_PX <= side < max(width, height):
-            for y in np.linspace(0, max(height - side, 0), _steps(height, side)):
-                for x in np.linspace(0, max(width - side, 0), _steps(width, side)):
+            for y in np.linspace(0, max(height - side, 0), _steps(height, side, overlap)):
+                for x in np.linspace(0, max(width - side, 0), _steps(width, side, overlap)):
                     rows = self._look(frame, _Window(float(x), float(y), side))
                     low = np.array([x if x > 0 else -np.inf, y if y > 0 else -np.inf])
                     high = np.array(
@@ -149,9 +162,9 @@ def _widest(rows: NDArray[np.float32]) -> float:
     return float((rows[:, 2] - rows[:, 0]).max())
 
 
-def _steps(length: int, side: int) -> int:
-    """How many windows of `side` cover `length` with half a window's overlap."""
-    return 1 if length <= side else int(np.ceil((length - side) / (side / 2))) + 1
+def _steps(length: int, side: int, overlap: float) -> int:
+    """How many windows of `side` cover `length` with at least this overlap."""
+    return 1 if length <= side else int(np.ceil((length - side) / (side - overlap))) + 1
 
 
 class _Pyramid:
