@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kiosk.frames import Frame
 from kiosk.vision.align import align
+from kiosk.vision.colour import face_colour
 from kiosk.vision.detect import DetectedFace, Detector
 from kiosk.vision.embed import Embedder
 from kiosk.vision.landmarks import Landmarker, Landmarks
@@ -124,6 +125,8 @@ class Vision:
             aligned = align(rgb, landmarks.five)
             quality = assess(aligned, faces[0], landmarks, min(frame.width, frame.height))
             pose = pose_of(landmarks)
+        with clock.stage("colour"):
+            colour = face_colour(rgb, faces[0].box, landmarks)
         with clock.stage("embed"):
             embedding = self._embedder.embed(aligned)
         logit = None
@@ -142,6 +145,7 @@ class Vision:
             quality=quality,
             embedding=embedding,
             liveness_logit=logit,
+            colour=colour,
             timings_ms=clock.taken_ms,
         )
 
