@@ -41,7 +41,7 @@ def test_every_dependency_is_locked() -> None:
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
     assert names(project["dependencies"] + extras["sandbox"]) <= set(locked("runtime"))
-    assert names(project["dependencies"] + extras["sandbox"] + extras["dev"]) <= set(locked("dev"))
+    assert names(project["dependencies"] + extras["sandbox"] + extras["report"] + extras["dev"]) <= set(locked("dev"))
     assert names(PROJECT["dependency-groups"]["build"]) <= set(locked("build"))
 
 
@@ -50,7 +50,7 @@ def test_what_is_locked_is_what_the_project_asks_for() -> None:
 
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
-    for text in (*project["dependencies"], *extras["sandbox"], *extras["dev"]):
+    for text in (*project["dependencies"], *extras["sandbox"], *extras["report"], *extras["dev"]):
         wanted = Requirement(text)
         version = locked("dev")[canonical(wanted.name)]
         assert wanted.specifier.contains(version), f"{text}, locked {version}: run `make lock`"

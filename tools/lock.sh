@@ -21,7 +21,7 @@ compile() { # NAME ARGUMENT...
 }
 
 mkdir -p requirements
-compile dev pyproject.toml --extra sandbox --extra dev "$@"
+compile dev pyproject.toml --extra sandbox --extra report --extra dev "$@"
 # The same versions again, in parts: a kiosk in a shop has no tools, and building comes before all else.
 compile runtime pyproject.toml --extra sandbox --constraints requirements/dev.txt
 compile build --group build --constraints requirements/dev.txt "$@"
