@@ -151,8 +151,9 @@ class Look:
         return self._end(LookOutcome.UNSURE if enough else LookOutcome.NO_FACE)
 
     def template(self) -> NDArray[np.float32] | None:
-        """The payer's face so far, float32[192], length 1, whatever the outcome: what a challenge's frames are
-        held against. An array of its own, the caller's to overwrite; None without a good frame.
+        """The payer's face so far, float32[192], length 1, whatever the outcome; None without a good frame.
+
+        What a challenge's frames are held against. An array of its own, the caller's to overwrite.
         """
         if not self._embeddings:
             return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from kiosk.vision.border import Border
 from kiosk.vision.colour import FaceColour
 from kiosk.vision.detect import DetectedFace
 from kiosk.vision.landmarks import Landmarks
@@ -23,8 +24,8 @@ __all__ = ["Observation"]
 class Observation:
     """One frame's worth.
 
-    `faces` are all, the payer's first; `landmarks`, `pose`, `quality` and `colour` are the payer's, None
-    without one.
+    `faces` are all, the payer's first; `landmarks`, `pose`, `quality`, `colour` and `border` are the
+    payer's, None without one.
     `embedding` (float32[192], length 1) and `liveness_logit` (positive for live) are there only when exactly
     one person stands before the kiosk. `hint` is what to mend first; None: this frame is good enough.
     `timings_ms` has one entry a stage that ran.
@@ -42,6 +43,7 @@ class Observation:
     embedding: NDArray[np.float32] | None = field(default=None, repr=False)
     liveness_logit: float | None = None
     colour: FaceColour | None = field(default=None, repr=False)
+    border: Border | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @property

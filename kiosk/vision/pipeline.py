@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kiosk.frames import Frame
 from kiosk.vision.align import align
+from kiosk.vision.border import border_of
 from kiosk.vision.colour import face_colour
 from kiosk.vision.detect import DetectedFace, Detector
 from kiosk.vision.embed import Embedder
@@ -127,6 +128,8 @@ class Vision:
             pose = pose_of(landmarks)
         with clock.stage("colour"):
             colour = face_colour(rgb, faces[0].box, landmarks)
+        with clock.stage("border"):
+            border = border_of(rgb, faces[0].box)
         with clock.stage("embed"):
             embedding = self._embedder.embed(aligned)
         logit = None
@@ -146,6 +149,7 @@ class Vision:
             embedding=embedding,
             liveness_logit=logit,
             colour=colour,
+            border=border,
             timings_ms=clock.taken_ms,
         )
 

@@ -36,7 +36,7 @@ def observation(
         GOOD,
         who,
         logit,
-        {"detect": 1.0},
+        timings_ms={"detect": 1.0},
     )
 
 
