@@ -27,7 +27,7 @@ SPAN: Final = 1.0
 """A line is followed this far to both sides of the face's middle, in face widths."""
 SLOPES: Final = (-0.24, -0.12, 0.0, 0.12, 0.24)
 """Tilts that are tried (14 degrees at most); a line may depart from them by one small pixel."""
-STEP: Final = 6.0
+STEP: Final = 8.0
 """Grey levels a small pixel from which on there is an edge."""
 FILLED: Final = 0.8
 """Part of the line that has to be an edge, of the same sign."""
@@ -59,8 +59,10 @@ def border_of(rgb: NDArray[np.uint8], box: Box) -> Border:
     small, x, y = _surroundings(rgb, box)
     if small.shape[0] < FACE_PX or small.shape[1] < FACE_PX:
         return Border(None, None, None, None)
-    across = cv2.Sobel(small, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    down = cv2.Sobel(small, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    across, down = (
+        np.asarray(cv2.Sobel(small, cv2.CV_32F, *way, ksize=3, scale=1 / 8), np.float32)
+        for way in ((1, 0), (0, 1))
+    )
     left, right = _lines(across, x, y, NEAREST[0], NEAREST[2])
     top, bottom = _lines(np.ascontiguousarray(down.T), y, x, NEAREST[1], NEAREST[3])
     return Border(left, top, right, bottom)

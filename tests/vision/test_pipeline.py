@@ -29,7 +29,9 @@ def test_one_person_is_measured_whole(vision, portrait):
     assert observation.payer is observation.faces[0]
     assert observation.embedding is not None
     assert observation.liveness is None  # not measured is not passed
-    assert set(observation.timings_ms) == {"convert", "detect", "landmarks", "quality", "embed"}
+    assert observation.border is not None
+    stages = {"convert", "detect", "landmarks", "quality", "colour", "border", "embed"}
+    assert set(observation.timings_ms) == stages
     assert "embedding" not in repr(observation)
 
 
