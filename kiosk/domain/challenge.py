@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["FLASH_COLOURS", "Challenge", "ChallengeKind", "Colour"]
+__all__ = ["FLASH_COLOURS", "Challenge", "ChallengeKind", "ChallengeOutcome", "Colour"]
 
 Colour = tuple[int, int, int]
 """Red, green, blue, 0..255 each, as the screen is told (sRGB)."""
@@ -35,6 +35,16 @@ class ChallengeKind(StrEnum):
     BLINK = "blink"
     FLASH = "flash"
     """Hold still while the screen shows `Challenge.colours` one after the other."""
+
+
+class ChallengeOutcome(StrEnum):
+    """What came of it. Only `PASSED` is a pass."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    """Something was contrary to the request: another person, the wrong way, another sequence of colours."""
+    INCONCLUSIVE = "inconclusive"
+    """Nothing was contrary and nothing was shown: no answer in time, or one that could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,515 @@
+"""Was the request followed: observations of a payer who was asked to turn, blink or hold still under a flash.
+
+Pure: observations and the times of what the screen showed go in (one clock, the frames'), an outcome comes
+out. It fails closed: only `PASSED` is a pass, and what was not measured is never passed.
+
+Example:
+
+    challenge = draw([ChallengeKind.TURN_LEFT, ChallengeKind.TURN_RIGHT, ChallengeKind.FLASH])
+    examiner = Examiner(challenge, ChallengeRules(), reference=template, same_person=0.43, asked_ns=now)
+    for frame in frames:                                # and examiner.shown(k, at_ns) as the screen shows
+        outcome = examiner.feed(vision.observe(frame))
+        if outcome is not None:
+            break
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind, ChallengeOutcome, Colour
+from kiosk.vision.colour import FaceColour
+from kiosk.vision.flash import FlashFit, fit_flash
+from kiosk.vision.landmarks import Landmarks
+from kiosk.vision.observation import Observation
+from kiosk.vision.quality import LIMITS, Hint
+
+__all__ = ["ChallengeRules", "Examiner", "draw", "eye_openness", "relief"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeRules:
+    """Every number of an examination. Angles are degrees of the mesh's yaw (`quality.Pose`).
+
+    Where they come from: `tools/pad/challenge.py` (docs/adr/0022): what real clips show, and simulation.
+    """
+
+    reaction_ms: float = 200.0
+    """Nobody answers a request sooner: the fastest choice reactions of people are about 200 ms."""
+    lost_ms: float = 500.0
+    """Longer without a face, or without a frame, and it is not one presentation any more."""
+    jump: float = 0.6
+    """A face moves by less than this in face widths from one frame to the next; more, and it is another."""
+    mismatches: int = 2
+    """So many frames in a row below `same_person` are another person; one may be a blurred frame."""
+    compared_yaw: float = 22.0
+    """Beyond, a face is not compared: the embedding was made for frontal ones."""
+
+    frontal: float = 12.0
+    """A turn begins within this."""
+    onset: float = 6.0
+    """The turn has begun; less is sway."""
+    turn: float = 15.0
+    """The turn is made, from where it began. Turned photographs stay below."""
+    wrong_way: float = 8.0
+    """Turned so far in the other direction, and the answer is wrong."""
+    fastest: float = 450.0
+    """Degrees a second: heads turn at up to 300 when they hurry; a cut is faster."""
+    shortest_turn_ms: float = 80.0
+    """From the last frontal frame to a turn that is made."""
+    relief: float = 0.015
+    """Least departure of the turned mesh from a plane's picture, in face heights (`relief`)."""
+
+    closed: float = 0.70
+    """Eyes are closed when both open less than this part of how far they were open."""
+    opened: float = 0.85
+    """... and open again from this on."""
+    shortest_blink_ms: float = 50.0
+    longest_blink_ms: float = 800.0
+    nod: float = 10.0
+    """Degrees of pitch within a blink: who looks down lowers the lids too."""
+
+    frames_a_step: int = 3
+    strength: float = 0.02
+    """Least light of the screen on the face, beyond that on what is behind it, in parts of the room's."""
+    explained: float = 0.5
+    """Least part of the face's changes that the shown colours explain."""
+    margin: float = 0.4
+    """Nats a step, over the best sequence that differs in one colour."""
+    evenness: float = 0.3
+    """The weakest of three skin patches, in parts of their mean: a mirror image covers one, light all."""
+    stepped: float = 0.6
+    """The face changed with the screen's steps, but not as the colours say: it follows another sequence."""
+
+
+STEP_MS: Final = (350, 500)
+"""How long a colour stays. Two changes are a flash: at most 1.4 flashes a second (WCAG 2.3.1 allows 3)."""
+COLOURS: Final = (6, 8)
+RED_APART: Final = 3
+"""Saturated red comes at most every third step: it never alternates with another colour."""
+TURN_MS: Final = 5_000
+BLINK_MS: Final = 3_000
+"""Short: people blink every four seconds by themselves, and so do those in a recording."""
+FLASH_AIR_MS: Final = 1_500
+
+
+def draw(kinds: Sequence[ChallengeKind], randbelow: Callable[[int], int] = secrets.randbelow) -> Challenge:
+    """One of `kinds`, each as likely; of a flash also the colours, their number and their duration.
+
+    `randbelow(n)` gives a number in [0, n): `secrets`' in the product, so that nobody knows what is asked
+    before it is asked. ValueError without kinds.
+    """
+    if not kinds:
+        raise ValueError("there is no kind of challenge to draw from")
+    kind = kinds[randbelow(len(kinds))]
+    if kind is ChallengeKind.FLASH:
+        colours = _draw_colours(randbelow)
+        step_ms = STEP_MS[0] + randbelow(STEP_MS[1] - STEP_MS[0] + 1)
+        return Challenge(kind, colours, step_ms, len(colours) * step_ms + FLASH_AIR_MS)
+    return Challenge(kind, timeout_ms=BLINK_MS if kind is ChallengeKind.BLINK else TURN_MS)
+
+
+def _draw_colours(randbelow: Callable[[int], int]) -> tuple[Colour, ...]:
+    """No colour follows itself, red is rare enough, and three hues at least are among them."""
+    red = FLASH_COLOURS[0]
+    length = COLOURS[0] + randbelow(COLOURS[1] - COLOURS[0] + 1)
+    colours: list[Colour] = []
+    while len(colours) < length:
+        barred = set(colours[-1:]) | ({red} & set(colours[-(RED_APART - 1) :]))
+        # The last places go to what is missing still: every sequence has all the colours once.
+        missing = [c for c in FLASH_COLOURS if c not in colours]
+        pool = missing if len(missing) >= length - len(colours) else FLASH_COLOURS
+        free = [c for c in pool if c not in barred]
+        colours.append(free[randbelow(len(free))])
+    return tuple(colours)
+
+
+class Examiner:
+    """One challenge. Feed it every observation since the request, in order; it keeps its answer.
+
+    `challenge` is what was asked, `reference` (float32[192], length 1) the look's template: who has to
+    answer; None takes the first good frame's face. `same_person` is the cosine below which a face is another
+    one. `asked_ns` is when the request was given out, on the frames' clock; what the screen showed, and when,
+    comes with `shown`.
+
+    FAILED says that something was contrary to the request; INCONCLUSIVE that nothing was, and nothing was
+    shown either (no answer in time, too much light for a flash, no face): another kind may be asked once.
+    """
+
+    def __init__(
+        self,
+        challenge: Challenge,
+        rules: ChallengeRules,
+        *,
+        reference: NDArray[np.float32] | None,
+        same_person: float,
+        asked_ns: int,
+    ) -> None:
+        self._challenge = challenge
+        self._judge = _judge_of(challenge, rules)
+        self._asked_ns = asked_ns
+        self._presentation = _OnePresentation(rules, reference, same_person)
+        self._hint: Hint | None = None
+        self._outcome: ChallengeOutcome | None = None
+
+    @property
+    def hint(self) -> Hint | None:
+        """What the payer should mend now; None when frames are good, or turned as was asked."""
+        return self._hint
+
+    @property
+    def progress(self) -> float:
+        """In [0, 1]: how much of the answer has been seen."""
+        return 1.0 if self._outcome is not None else self._judge.progress
+
+    @property
+    def flash(self) -> FlashFit | None:
+        """What a flash said, once it is over: for logs and evaluation."""
+        return self._judge.fit if isinstance(self._judge, _Flash) else None
+
+    def shown(self, index: int, at_ns: int) -> None:
+        """The screen shows colour `index` from `at_ns` on; index 0 of another kind is the request itself."""
+        if index == 0:
+            self._asked_ns = at_ns
+        if isinstance(self._judge, _Flash):
+            self._judge.shown(index, at_ns)
+
+    def feed(self, observation: Observation) -> ChallengeOutcome | None:
+        """The outcome once there is one, None while the challenge runs."""
+        if self._outcome is not None:
+            return self._outcome
+        self._hint = observation.hint
+        broken = self._presentation.look(observation)
+        if broken is not None:
+            return self._end(broken)
+        since_ms = (observation.timestamp_ns - self._asked_ns) / 1e6
+        if since_ms < 0:
+            return None
+        moment = _moment(observation, since_ms)
+        if moment is not None:
+            verdict = self._judge.take(moment)
+            if self._challenge.kind in _TURNS and self._hint is Hint.LOOK_HERE:
+                self._hint = None
+            if verdict is not None:
+                return self._end(verdict)
+        return self.finish() if since_ms >= self._challenge.timeout_ms else None
+
+    def finish(self) -> ChallengeOutcome:
+        """The outcome now: time is up, or the source has run dry. It was not passed in time."""
+        if self._outcome is None:
+            return self._end(self._judge.close())
+        return self._outcome
+
+    def _end(self, outcome: ChallengeOutcome) -> ChallengeOutcome:
+        """A pass counts only for the person who was looked at."""
+        if outcome is ChallengeOutcome.PASSED and not self._presentation.is_known:
+            outcome = ChallengeOutcome.INCONCLUSIVE
+        self._outcome = outcome
+        return outcome
+
+
+class _OnePresentation:
+    """The same face of the same person, without a gap or a jump, on a clock that runs forward."""
+
+    def __init__(
+        self, rules: ChallengeRules, reference: NDArray[np.float32] | None, same_person: float
+    ) -> None:
+        self._rules, self._reference, self._same_person = rules, reference, same_person
+        self._last_ns: int | None = None
+        self._face_ns: int | None = None
+        self._centre: tuple[float, float] | None = None
+        self._strangers = 0
+        self.is_known = False
+        """Whether a frame's face was compared and is the reference's."""
+
+    def look(self, observation: Observation) -> ChallengeOutcome | None:
+        """What ends the challenge, whatever was asked; None while it may go on."""
+        now = observation.timestamp_ns
+        if self._last_ns is not None and now < self._last_ns:
+            return ChallengeOutcome.FAILED
+        self._last_ns = now
+        if observation.hint is Hint.ONE_PERSON:
+            return ChallengeOutcome.FAILED
+        face = observation.payer
+        if face is None:
+            lost = self._face_ns is not None and (now - self._face_ns) / 1e6 > self._rules.lost_ms
+            return ChallengeOutcome.INCONCLUSIVE if lost else None
+        gap_ms = 0.0 if self._face_ns is None else (now - self._face_ns) / 1e6
+        moved = self._moved(face.box.centre, face.box.width)
+        self._face_ns, self._centre = now, face.box.centre
+        if gap_ms > self._rules.lost_ms:
+            return ChallengeOutcome.INCONCLUSIVE
+        if moved > self._rules.jump:
+            return ChallengeOutcome.FAILED
+        return ChallengeOutcome.FAILED if self._is_stranger(observation) else None
+
+    def _moved(self, centre: tuple[float, float], width: float) -> float:
+        """Face widths since the last frame with a face; not a number moves infinitely far."""
+        if self._centre is None:
+            return 0.0
+        far = float(np.hypot(centre[0] - self._centre[0], centre[1] - self._centre[1])) / max(width, 1.0)
+        return far if np.isfinite(far) else np.inf
+
+    def _is_stranger(self, observation: Observation) -> bool:
+        """Whether the last frames that can be compared show somebody else."""
+        embedding, pose = observation.embedding, observation.pose
+        if embedding is None or observation.hint is not None or pose is None:
+            return False
+        if abs(pose.yaw) > self._rules.compared_yaw:
+            return False
+        if self._reference is None:
+            self._reference = embedding
+        alike = float(self._reference @ embedding) >= self._same_person
+        self.is_known |= alike
+        self._strangers = 0 if alike else self._strangers + 1
+        return self._strangers >= self._rules.mismatches
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moment:
+    """One frame as the judges see it: `since_ms` counts from the request, `at_ns` is the frames' clock."""
+
+    since_ms: float
+    at_ns: int
+    yaw: float
+    pitch: float
+    landmarks: Landmarks
+    colour: FaceColour | None
+
+
+def _moment(observation: Observation, since_ms: float) -> _Moment | None:
+    """None when the mesh is on no face, or its points are no numbers."""
+    landmarks, pose = observation.landmarks, observation.pose
+    if landmarks is None or pose is None or not landmarks.presence >= LIMITS.presence:
+        return None
+    if not (np.isfinite(landmarks.points).all() and np.isfinite([pose.yaw, pose.pitch]).all()):
+        return None
+    return _Moment(since_ms, observation.timestamp_ns, pose.yaw, pose.pitch, landmarks, observation.colour)
+
+
+class _Judge(Protocol):
+    """What examines one kind."""
+
+    @property
+    def progress(self) -> float: ...
+
+    def take(self, moment: _Moment) -> ChallengeOutcome | None: ...
+
+    def close(self) -> ChallengeOutcome: ...
+
+
+_TURNS: Final = {ChallengeKind.TURN_LEFT: 1.0, ChallengeKind.TURN_RIGHT: -1.0}
+
+
+def _judge_of(challenge: Challenge, rules: ChallengeRules) -> _Judge:
+    if challenge.kind in _TURNS:
+        return _Turn(_TURNS[challenge.kind], rules)
+    if challenge.kind is ChallengeKind.BLINK:
+        return _Blink(rules)
+    return _Flash(challenge, rules)
+
+
+class _Turn:
+    """From near frontal, in the asked direction (`sign` of yaw), without a jump, and not as a sheet."""
+
+    def __init__(self, sign: float, rules: ChallengeRules) -> None:
+        self._sign, self._rules = sign, rules
+        self._start: tuple[float, NDArray[np.float32]] | None = None
+        self._frontal_ms = 0.0
+        self._last: tuple[float, float] | None = None
+        self._turned = 0.0
+        self._made = 0
+        self._is_flat = False
+
+    @property
+    def progress(self) -> float:
+        return float(np.clip(self._turned / self._rules.turn, 0.0, 1.0))
+
+    def take(self, moment: _Moment) -> ChallengeOutcome | None:
+        rules, since_ms, yaw = self._rules, moment.since_ms, self._sign * moment.yaw
+        if self._is_cut(yaw, since_ms):
+            return ChallengeOutcome.FAILED
+        self._last = yaw, since_ms
+        if self._start is None:
+            if abs(yaw) <= rules.frontal:
+                self._start, self._frontal_ms = (yaw, moment.landmarks.points), since_ms
+            return None
+        from_yaw, frontal_mesh = self._start
+        self._turned = yaw - from_yaw
+        if self._turned < -rules.wrong_way:
+            return ChallengeOutcome.FAILED
+        if self._turned < rules.onset:
+            self._frontal_ms, self._made = since_ms, 0
+            return None
+        if since_ms < rules.reaction_ms:
+            return ChallengeOutcome.FAILED
+        return self._turning(since_ms, relief(frontal_mesh, moment.landmarks.points))
+
+    def _turning(self, since_ms: float, depth: float) -> ChallengeOutcome | None:
+        """Made when two frames in a row say so: one may be a landmark gone astray."""
+        if self._turned < self._rules.turn:
+            self._made = 0
+            return None
+        if since_ms - self._frontal_ms < self._rules.shortest_turn_ms:
+            return ChallengeOutcome.FAILED
+        self._is_flat = depth < self._rules.relief
+        self._made = 0 if self._is_flat else self._made + 1
+        return ChallengeOutcome.PASSED if self._made >= 2 else None
+
+    def _is_cut(self, yaw: float, since_ms: float) -> bool:
+        """Whether the head turned faster than heads do. A few degrees are the landmarks' noise."""
+        if self._last is None:
+            return False
+        before, at_ms = self._last
+        return abs(yaw - before) > 4.0 + self._rules.fastest * (since_ms - at_ms) / 1e3
+
+    def close(self) -> ChallengeOutcome:
+        return ChallengeOutcome.FAILED if self._is_flat else ChallengeOutcome.INCONCLUSIVE
+
+
+class _Blink:
+    """Both eyes close and open again after the request, the head still."""
+
+    def __init__(self, rules: ChallengeRules) -> None:
+        self._rules = rules
+        self._open: list[NDArray[np.float64]] = []
+        self._last_open: tuple[float, float] | None = None
+        """When both eyes were last open, and the pitch then."""
+        self._is_closed = False
+
+    @property
+    def progress(self) -> float:
+        return 0.5 if self._is_closed else 0.0
+
+    def take(self, moment: _Moment) -> ChallengeOutcome | None:
+        rules, since_ms, pitch = self._rules, moment.since_ms, moment.pitch
+        openness = eye_openness(moment.landmarks)
+        if not np.isfinite(openness).all():
+            return None
+        if len(self._open) < 90:
+            self._open.append(openness)
+        if len(self._open) < 3:
+            return None
+        part = openness / np.maximum(np.percentile(np.stack(self._open), 75, axis=0), 1e-6)
+        if (part >= rules.opened).all():
+            before, was_closed = self._last_open, self._is_closed
+            self._last_open, self._is_closed = (since_ms, pitch), False
+            return ChallengeOutcome.PASSED if was_closed and self._is_blink(before, since_ms, pitch) else None
+        if (part <= rules.closed).all() and self._last_open is not None:
+            self._is_closed |= abs(pitch - self._last_open[1]) <= rules.nod
+        return None
+
+    def _is_blink(self, before: tuple[float, float] | None, since_ms: float, pitch: float) -> bool:
+        """A blink that was under way at the request, or came before anybody can react, is no answer."""
+        if before is None or before[0] < self._rules.reaction_ms:
+            return False
+        lasted = since_ms - before[0]
+        still = abs(pitch - before[1]) <= self._rules.nod
+        return still and self._rules.shortest_blink_ms <= lasted <= self._rules.longest_blink_ms
+
+    def close(self) -> ChallengeOutcome:
+        return ChallengeOutcome.INCONCLUSIVE
+
+
+class _Flash:
+    """The face's colour follows the screen's."""
+
+    def __init__(self, challenge: Challenge, rules: ChallengeRules) -> None:
+        self._challenge, self._rules = challenge, rules
+        self._starts: list[int] = []
+        self._times: list[int] = []
+        self._seen: list[FaceColour] = []
+        self._is_mixed_up = False
+        self.fit: FlashFit | None = None
+
+    @property
+    def progress(self) -> float:
+        if not self._starts or not self._times:
+            return 0.0
+        whole = len(self._challenge.colours) * self._challenge.step_ms * 1e6
+        return float(np.clip((self._times[-1] - self._starts[0]) / whole, 0.0, 1.0))
+
+    def shown(self, index: int, at_ns: int) -> None:
+        """Colours come in order, each once; a screen that says otherwise did not show the challenge."""
+        in_order = index == len(self._starts) and (not self._starts or at_ns > self._starts[-1])
+        if in_order and index < len(self._challenge.colours):
+            self._starts.append(at_ns)
+        else:
+            self._is_mixed_up = True
+
+    def take(self, moment: _Moment) -> ChallengeOutcome | None:
+        if not self._starts or len(self._times) >= _MOST_FRAMES:
+            return None
+        if moment.colour is not None and bool(np.isfinite(moment.colour.skin).all()):
+            self._times.append(moment.at_ns)
+            self._seen.append(moment.colour)
+        over = len(self._starts) == len(self._challenge.colours)
+        late_ns = moment.at_ns - self._end_ns()
+        return self.close() if over and late_ns >= _LATEST_LIGHT_NS else None
+
+    def _end_ns(self) -> int:
+        return self._starts[-1] + self._challenge.step_ms * 1_000_000
+
+    def close(self) -> ChallengeOutcome:
+        """The verdict over all frames."""
+        if self._is_mixed_up or len(self._starts) < len(self._challenge.colours):
+            return ChallengeOutcome.INCONCLUSIVE
+        self.fit = fit_flash(self._starts, self._challenge.colours, self._end_ns(), self._times, self._seen)
+        return _flash_outcome(self.fit, self._rules)
+
+
+def _flash_outcome(fit: FlashFit | None, rules: ChallengeRules) -> ChallengeOutcome:
+    """PASSED when everything speaks for the shown sequence, FAILED when the face follows another one."""
+    if fit is None or fit.fewest_in_a_step < rules.frames_a_step:
+        return ChallengeOutcome.INCONCLUSIVE
+    follows = fit.explained >= rules.explained and fit.margin >= rules.margin
+    lit = fit.strength >= rules.strength and fit.evenness >= rules.evenness
+    if follows and lit:
+        return ChallengeOutcome.PASSED
+    another = fit.stepped >= rules.stepped and not follows
+    return ChallengeOutcome.FAILED if another else ChallengeOutcome.INCONCLUSIVE
+
+
+_MOST_FRAMES: Final = 900
+_LATEST_LIGHT_NS: Final = 250_000_000
+
+
+_RIGHT_EYE: Final = (33, 160, 158, 133, 153, 144)
+_LEFT_EYE: Final = (362, 385, 387, 263, 373, 380)
+
+
+def eye_openness(landmarks: Landmarks) -> NDArray[np.float64]:
+    """float64[2]: the eye aspect ratio of the subject's right and left eye, about .3 open and .1 closed.
+
+    Height over width, both from corners and lids (Soukupova and Cech 2016).
+    """
+    ratios = []
+    for eye in (_RIGHT_EYE, _LEFT_EYE):
+        outer, up1, up2, inner, low2, low1 = landmarks.points[list(eye), :2].astype(np.float64)
+        high = np.hypot(*(up1 - low1)) + np.hypot(*(up2 - low2))
+        wide = float(np.hypot(*(outer - inner)))
+        ratios.append(high / (2 * wide) if wide > 0 else np.nan)
+    return np.array(ratios)
+
+
+def relief(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """How far `after` is from any view of a flat picture of `before`: both a mesh, float32[468, 3].
+
+    The root mean square distance (x and y) to the best homography, in face heights of `before`. A head that
+    turned departs from it, a sheet does not.
+    """
+    flat, seen = before[:, :2].astype(np.float64), after[:, :2].astype(np.float64)
+    matrix = np.asarray(cv2.findHomography(flat, seen, 0)[0], np.float64)
+    if matrix.shape != (3, 3):  # OpenCV's answer to points that are all one
+        return 0.0
+    moved = np.column_stack([flat, np.ones(len(flat))]) @ matrix.T
+    away = moved[:, :2] / moved[:, 2:] - seen
+    height = float(np.hypot(*(flat[152] - flat[10])))
+    return float(np.sqrt((away**2).sum(axis=1).mean())) / max(height, 1e-6)
