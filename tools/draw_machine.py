@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from kiosk.domain import payment as machine
+from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import Accept, AskSecondFactor, Factor, Reason, Refuse
 from kiosk.domain.money import Money
 
@@ -35,6 +36,8 @@ EVENTS: dict[str, machine.Event] = {
     "PayWithFace": machine.PayWithFace(),
     "PayAnotherWay": machine.PayAnotherWay(machine.Means.STAFF),
     "Cancel": machine.Cancel(),
+    "ChallengeDrawn: turn the head": machine.ChallengeDrawn(Challenge(ChallengeKind.TURN_LEFT)),
+    "ChallengeDrawn: blink": machine.ChallengeDrawn(Challenge(ChallengeKind.BLINK)),
     "Looked: Accept": machine.Looked(Accept("token", 0.8, 0.3), PAYER, EVIDENCE, REF),
     "Looked: digits needed": machine.Looked(AskSecondFactor(Factor.DIGITS)),
     "Looked: PIN needed": machine.Looked(AskSecondFactor(Factor.PIN)),

@@ -32,6 +32,7 @@ from kiosk.acquirer.messages import (
     status_request,
 )
 from kiosk.domain import limits
+from kiosk.domain.challenge import Challenge
 from kiosk.domain.decision import (
     Accept,
     Candidate,
@@ -48,6 +49,7 @@ from kiosk.domain.payment import (
     Answer,
     Answered,
     Authorise,
+    ChallengeDrawn,
     Conclude,
     CouldNotSend,
     Effect,
@@ -58,7 +60,6 @@ from kiosk.domain.payment import (
     HandOver,
     Idle,
     Looked,
-    Looking,
     Means,
     NoAnswer,
     NothingSent,
@@ -76,13 +77,14 @@ from kiosk.domain.payment import (
     StopCamera,
     Tick,
     Unknown,
+    Watched,
     recovered,
     step,
 )
 from kiosk.domain.ports import Clock, TillLink
 from kiosk.domain.receipt import Receipt
 
-__all__ = ["Acquirer", "Kernel", "LookDone", "Looker", "People", "Setting"]
+__all__ = ["Acquirer", "Kernel", "LookChallenge", "LookDone", "Looker", "People", "Setting"]
 
 TICK_MS: Final = 250
 """How often time-outs are looked at."""
@@ -107,10 +109,21 @@ class LookDone:
     model_ids: tuple[str, ...] = ()
 
 
-class Looker(Protocol):
-    """Turns the camera on, looks, and calls back once, from its own thread, unless stopped before."""
+@dataclass(frozen=True, slots=True)
+class LookChallenge:
+    """Look number `look` isn't sure (or the shop always asks): the payer is to do this, before the camera."""
 
-    def start(self, look: int, done: Callable[[LookDone], None]) -> None: ...
+    look: int
+    challenge: Challenge
+
+
+class Looker(Protocol):
+    """Turns the camera on, looks, and tells from its own thread how it ended, unless stopped before.
+
+    `tell` is called once with a `LookDone`, and before it for each challenge of the look.
+    """
+
+    def start(self, look: int, tell: Callable[[LookDone | LookChallenge], None]) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -157,7 +170,7 @@ class _Replied:
     reply: Reply
 
 
-Message = Event | LookDone | _Replied
+Message = Event | LookDone | LookChallenge | _Replied
 
 
 class Kernel:
@@ -231,11 +244,14 @@ class Kernel:
     def handle(self, message: Message) -> None:
         """Carry one message to its end: step, journal, effects. The tests' way in, with a virtual clock."""
         match message:
-            case LookDone() if message.look == self._look and isinstance(self.state, Looking):
+            case LookDone() if self._is_of_this_look(message):
                 self._found = message
                 self._step(self._looked(digits=None))
             case LookDone():  # of a look that was ended meanwhile: it belongs to nobody
                 _overwrite(message)
+            case LookChallenge():
+                if self._is_of_this_look(message):
+                    self._step(ChallengeDrawn(message.challenge))
             case _Replied():
                 event = self._understood(message)
                 if event is not None:
@@ -249,6 +265,9 @@ class Kernel:
                 self._offered(message)
             case _:
                 self._step(message)
+
+    def _is_of_this_look(self, message: LookDone | LookChallenge) -> bool:
+        return message.look == self._look and isinstance(self.state, Watched)
 
     def _step(self, event: Event) -> None:
         ref = getattr(event, "ref", "")

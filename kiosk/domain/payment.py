@@ -5,18 +5,21 @@ dataclasses; effects are data that the kernel carries out, and what comes back i
 no row below names leaves the state as it was and does nothing: a late or foreign event can't move money.
 
     Idle -> Offered -> Looking -> Identified -> Sent -> Approved | Declined | NotSent | Unknown
-                        |  ^  `-> SecondFactor -> Identified
-                        v  |                      Unknown -> Approved | Declined | Reversing -> Reversed
-                      Refused                     Offered, Refused, Declined ... -> OtherMeans
+                       | ^ | `-> SecondFactor -> Identified
+                       v | `-> Challenged, then as from Looking
+                     Refused                      Unknown -> Approved | Declined | Reversing -> Reversed
+                                                  Offered, Refused, Declined ... -> OtherMeans
 
 Invariants (tests/domain/test_payment.py drives them with random events):
 - `StartCamera` comes out of `PayWithFace` (a press) and out of nothing else.
+- A look is challenged at most `MAX_CHALLENGES` times, never twice in a row for the same, and only while its
+  camera is on: a challenge begins no look and turns on no camera.
 - `Authorise` comes out of `Confirm` (a press) in `Identified` and out of nothing else, once for each `ref`.
 - Once `Authorise` came out, the state leaves the open three (Sent, Unknown, Reversing) only by a verified
   answer about that `ref` (or, from Sent, by `CouldNotSend`): never by a time-out, a cancel or a new order.
 - `Rematch` comes out at most `MAX_DIGITS_TRIES` times for one look, however fast digits are typed.
 - Every state but `Idle` has `until`; when it passes, `Tick` moves the state.
-- `StopCamera` and `ForgetFace` come out on every way from a look back to `Idle`.
+- `StopCamera` and `ForgetFace` come out on every way from a look, challenged or not, back to `Idle`.
 
 Times are milliseconds of the kernel's clock; they need not survive a restart: what is open is rebuilt from
 the journal as `Unknown` or `Reversing` and due at once.
@@ -28,6 +31,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
+from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import Accept, AskSecondFactor, Decision, Factor, Reason, Refuse
 from kiosk.domain.money import Money
 
@@ -124,6 +128,20 @@ class Looking:
 
     order: Order
     attempt: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """Looking alone did not settle it: the payer is asked to do something, and the camera is still on.
+
+    `number` counts the challenges of this look from 1.
+    """
+
+    order: Order
+    attempt: int
+    challenge: Challenge
+    number: int
     until: int
 
 
@@ -243,10 +261,12 @@ class OtherMeans:
 
 
 State = (
-    Idle | Offered | Looking | SecondFactor | Identified | Refused | Sent | Approved | Declined | NotSent
-    | Unknown | Reversing | Reversed | OtherMeans
+    Idle | Offered | Looking | Challenged | SecondFactor | Identified | Refused | Sent | Approved | Declined
+    | NotSent | Unknown | Reversing | Reversed | OtherMeans
 )  # fmt: skip
-NothingSent = Offered | Looking | SecondFactor | Identified | Refused
+Watched = Looking | Challenged
+"""States of one look in which the camera is on."""
+NothingSent = Offered | Looking | Challenged | SecondFactor | Identified | Refused
 """States in which there is an order and nothing of it went out."""
 Over = Approved | Declined | NotSent | Reversed | OtherMeans
 """States that only say how a sale ended: the next order may take their place."""
@@ -282,8 +302,15 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class ChallengeDrawn:
+    """Looking alone did not settle it (or the shop always asks): this was drawn for the payer to do."""
+
+    challenge: Challenge
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
-    """A look (or digits on top of it) ended in a decision.
+    """A look (with its challenges, or digits on top of it) ended in a decision.
 
     `payer` and `evidence` are there when the decision is Accept; `ref` is a fresh UUIDv7 for the attempt.
     """
@@ -346,8 +373,8 @@ class Tick:
 
 
 Event = (
-    Offer | PayWithFace | PayAnotherWay | Cancel | Looked | DigitsTyped | Confirm | Answered | NoAnswer
-    | CouldNotSend | ReversalAcknowledged | Done | Tick
+    Offer | PayWithFace | PayAnotherWay | Cancel | ChallengeDrawn | Looked | DigitsTyped | Confirm | Answered
+    | NoAnswer | CouldNotSend | ReversalAcknowledged | Done | Tick
 )  # fmt: skip
 
 # --- effects --------------------------------------------------------------------------------------------
@@ -440,6 +467,10 @@ Effect = (
 OFFER_MS: Final = 60_000
 LOOK_MS: Final = 15_000
 """`experience.md`: a look is never longer than 15 s."""
+NOTICE_MS: Final = 3_000
+"""How long a flash is announced before its first colour: time to cancel or to choose another way."""
+CHALLENGE_AIR_MS: Final = 3_000
+"""For the request to come onto the screen and its answer to be judged: the look's own end comes first."""
 FACTOR_MS: Final = 30_000
 CONFIRM_MS: Final = 20_000
 REFUSED_MS: Final = 20_000
@@ -453,6 +484,8 @@ QUERY_DELAYS_MS: Final = (2_000, 4_000, 8_000, 15_000)
 REVERSAL_DELAYS_MS: Final = (5_000, 10_000, 30_000, 60_000, 300_000)
 """Between tries of a reversal that is not acknowledged; the last one repeats for ever."""
 MAX_LOOKS: Final = 3
+MAX_CHALLENGES: Final = 2
+"""Of one look: a second one when the first settled nothing."""
 MAX_DIGITS_TRIES: Final = 3
 
 NOTHING: Final[tuple[Effect, ...]] = ()
@@ -470,6 +503,8 @@ def step(state: State, event: Event, now: int) -> tuple[State, tuple[Effect, ...
             return _offered(state, event, now)
         case Looking():
             return _looking(state, event, now)
+        case Challenged():
+            return _challenged(state, event, now)
         case SecondFactor():
             return _second_factor(state, event, now)
         case Identified():
@@ -521,6 +556,33 @@ def _offered(state: Offered, event: Event, now: int) -> tuple[State, tuple[Effec
 
 def _looking(state: Looking, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
     match event:
+        case ChallengeDrawn(challenge):
+            return _challenge(state, challenge, 1, now), NOTHING
+    return _watched(state, event, now)
+
+
+def _challenged(state: Challenged, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
+    match event:
+        case ChallengeDrawn(challenge) if (
+            state.number < MAX_CHALLENGES and challenge.kind is not state.challenge.kind
+        ):
+            return _challenge(state, challenge, state.number + 1, now), NOTHING
+    return _watched(state, event, now)
+
+
+def _challenge(state: Watched, challenge: Challenge, number: int, now: int) -> Challenged:
+    return Challenged(state.order, state.attempt, challenge, number, now + challenge_ms(challenge))
+
+
+def challenge_ms(challenge: Challenge) -> int:
+    """How long a challenge may take in all, from the moment it is asked for."""
+    notice = NOTICE_MS if challenge.kind is ChallengeKind.FLASH else 0
+    return notice + challenge.timeout_ms + CHALLENGE_AIR_MS
+
+
+def _watched(state: Watched, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
+    """What ends a look, whether it was challenged or not."""
+    match event:
         case Looked():
             return _looked(state.order, state.attempt, event, now, tries=0)
         case PayAnotherWay(means):
@@ -529,7 +591,8 @@ def _looking(state: Looking, event: Event, now: int) -> tuple[State, tuple[Effec
         case Cancel():
             return Idle(), END_OF_LOOK
         case Tick() if now >= state.until:
-            refusal = Refuse(Reason.TIMED_OUT)
+            challenged = isinstance(state, Challenged)
+            refusal = Refuse(Reason.LIVENESS_UNSURE if challenged else Reason.TIMED_OUT)
             return Refused(state.order, state.attempt, refusal, now + REFUSED_MS), END_OF_LOOK
     return state, NOTHING
 

@@ -6,6 +6,7 @@ view has, and goes to `on_event`, which must only put it into a queue.
 
     kernel thread -- show(state) -->  Bridge  -- view, countdown, progress -->  QML
     kernel's queue <-- on_event(event) --  Bridge  <-- press(id), digit(n) --  QML
+    camera's worker <-- on_shown(challenge, n, at) --  Bridge  <-- frame_swapped --  window
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Final
 
-from PySide6.QtCore import Property, QObject, QTimer, Signal, Slot
+from PySide6.QtCore import Property, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QImage
 
-from kiosk.domain.payment import DigitsTyped, Event, Idle, Looking, SecondFactor, State
+from kiosk.domain.challenge import Challenge, ChallengeKind
+from kiosk.domain.payment import Challenged, DigitsTyped, Event, Idle, SecondFactor, State, Watched
 from kiosk.frames import Frame
+from kiosk.ui.flash import FlashShow
 from kiosk.ui.preview import mirrored_image
 from kiosk.ui.view import (
     DIGITS,
@@ -33,9 +36,11 @@ from kiosk.ui.view import (
     ClosePage,
     Countdown,
     Emitted,
+    Flash,
     Look,
     OpenPage,
     ReceiptStatus,
+    Screen,
     Session,
     Shop,
     Showing,
@@ -51,6 +56,8 @@ Outgoing = Event | ChooseReceipt | ChooseLanguage
 
 TICK_MS: Final = 200
 """How often the words of a countdown are looked at; its bar moves on the render thread."""
+FLASH_TICK_MS: Final = 10
+"""The same while a flash runs: its colours must not wait for the words."""
 GUARD_MS: Final = 350
 """A press this soon after another screen came up was meant for the one before: it is dropped."""
 
@@ -80,6 +87,7 @@ class Bridge(QObject):
     _pressed = Signal(str)
     _shop_posted = Signal(object)
     _frame_posted = Signal()
+    _swapped = Signal(object)
 
     def __init__(
         self,
@@ -105,13 +113,25 @@ class Bridge(QObject):
         self._newest: QImage | None = None
         self._image: QImage | None = None
         self._looking = False
+        self._flash: FlashShow | None = None
+        self._asked: tuple[Challenge, int] | None = None
+        self._synced: tuple[Challenge, int] | None = None
+        self._reported: tuple[Challenge, int] | None = None
+        self.on_shown: Callable[[Challenge, int, int], None] = lambda challenge, index, at_ns: None
+        """Told on the render thread when a challenge came onto the screen (index 0), or colour `index` of a
+        flash, and when (`time.monotonic_ns`); must not wait."""
         self._posted.connect(self._take)
         self._pressed.connect(self.press)
         self._shop_posted.connect(self._take_shop)
         self._frame_posted.connect(self._take_frame)
+        self._swapped.connect(self._take_swap)
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self._tick)
+        self._flash_timer = QTimer(self)
+        self._flash_timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._flash_timer.setInterval(FLASH_TICK_MS)
+        self._flash_timer.timeout.connect(self._tick_flash)
 
     # --- from any thread ---
 
@@ -132,7 +152,7 @@ class Bridge(QObject):
         self._posted.emit(lambda now: replace(now, closed=closed))
 
     def show_frame(self, frame: Frame) -> None:
-        """Show a camera frame in the preview. Only while looking; a frame not yet drawn is replaced.
+        """Show a camera frame in the preview. Only while the camera is on; a frame not yet drawn is replaced.
 
         The picture is copied, small, before this returns: the frame may be reused.
         """
@@ -234,6 +254,19 @@ class Bridge(QObject):
 
     # --- for the window and the tests ---
 
+    def frame_synced(self) -> None:
+        """The render thread has taken over what is to be drawn, while the Qt thread waits."""
+        self._synced = self._asked
+
+    def frame_swapped(self) -> None:
+        """What was taken over last is on the screen now; on the render thread."""
+        shown = self._synced
+        if shown is None or shown is self._reported:
+            return
+        self._reported = shown
+        self.on_shown(*shown, time.monotonic_ns())
+        self._swapped.emit(shown)
+
     @property
     def current(self) -> View:
         """The view that is shown, with what its buttons emit."""
@@ -247,7 +280,7 @@ class Bridge(QObject):
     def set_scene(self, showing: Showing, session: Session) -> None:
         """Show exactly this, for pictures and tests; on the Qt thread."""
         self._showing, self._session = showing, session
-        self._looking = isinstance(showing.state, Looking)
+        self._looking = isinstance(showing.state, Watched)
         self.progressed.emit()
         self._refresh()
 
@@ -279,8 +312,9 @@ class Bridge(QObject):
             self._session = self._at_new_state(after.state)
         elif _checked(before.state, after.state):
             self._session = replace(self._session, digits="")
-        self._showing = after
-        self._looking = isinstance(after.state, Looking)
+        self._begin_flash(after.state)
+        self._showing = replace(after, flash=self._flash.flash if self._flash else Flash())
+        self._looking = isinstance(after.state, Watched)
         if not self._looking:
             self._forget_frames()
         if after.look.progress != before.look.progress:
@@ -296,11 +330,48 @@ class Bridge(QObject):
         self._session = session
         self._refresh()
 
+    def _begin_flash(self, state: State) -> None:
+        """A flash is shown once: with the state that asks for it."""
+        challenge = state.challenge if isinstance(state, Challenged) else None
+        if challenge is None or challenge.kind is not ChallengeKind.FLASH:
+            self._flash = None
+        elif self._flash is None or self._flash.challenge is not challenge:
+            self._flash = FlashShow(challenge, self._clock())
+            self._flash_timer.start()
+
+    @Slot()
+    def _tick_flash(self) -> None:
+        if self._flash is not None:
+            self._flash.tick(self._clock())
+        if self._flash is None or self._flash.flash.over:
+            self._flash_timer.stop()
+        if self._flash is not None and self._flash.flash != self._showing.flash:
+            self._showing = replace(self._showing, flash=self._flash.flash)
+            self._refresh()
+
+    @Slot(object)
+    def _take_swap(self, shown: tuple[Challenge, int]) -> None:
+        if self._flash is not None and self._flash.challenge is shown[0]:
+            self._flash.seen(shown[1], self._clock())
+
+    def _asked_now(self) -> tuple[Challenge, int] | None:
+        """What the view asks for, with the number of the colour: the same object for as long as it does."""
+        state, lit, asked = self._showing.state, self._showing.flash.index, self._asked
+        if not isinstance(state, Challenged) or self._view.screen not in (Screen.CHALLENGE, Screen.FLASH):
+            return None
+        if self._view.screen is Screen.FLASH and lit is None:
+            return None
+        wanted = state.challenge, lit or 0
+        return asked if asked and asked[0] is wanted[0] and asked[1] == wanted[1] else wanted
+
     def _refresh(self) -> None:
         new = view(self._showing, self._session, self._shop)
         if new.screen is not self._view.screen:
             self._screen_since = self._clock()
+        if self._flash is not None and new.screen is not Screen.FLASH:
+            self._flash.end()
         changed, self._view = new != self._view, new
+        self._asked = self._asked_now()
         if changed:
             self.viewChanged.emit()
         self._tick()
@@ -342,9 +413,11 @@ class Bridge(QObject):
 
 def _another_look(before: State, after: State) -> bool:
     """Whether what was said about the last look is over."""
-    if isinstance(before, Looking) and isinstance(after, Looking):
+    if isinstance(before, Challenged) and isinstance(after, Challenged):
+        return before.challenge is not after.challenge
+    if type(before) is type(after) and isinstance(before, Watched) and isinstance(after, Watched):
         return before.attempt != after.attempt
-    return isinstance(before, Looking) or isinstance(after, Looking)
+    return isinstance(before, Watched) or isinstance(after, Watched)
 
 
 def _checked(before: State, after: State) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from PySide6.QtCore import QCoreApplication, QSize
 from PySide6.QtGui import QImage
 
+from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind
 from kiosk.domain.decision import Factor, Reason, Refuse
 from kiosk.domain.limits import LimitKind, OverLimit
 from kiosk.domain.money import Money
@@ -29,6 +30,7 @@ from kiosk.domain.payment import (
     UNKNOWN_SHOWN_MS,
     Answer,
     Approved,
+    Challenged,
     Declined,
     Evidence,
     Identified,
@@ -46,12 +48,15 @@ from kiosk.domain.payment import (
     SecondFactor,
     Sent,
     Unknown,
+    Watched,
+    challenge_ms,
 )
 from kiosk.domain.ports import Mode
 from kiosk.frames import Frame, PixelFormat
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.view import (
     Closed,
+    Flash,
     Hint,
     Look,
     Page,
@@ -128,6 +133,12 @@ def _look(name: str, hint: Hint, progress: float) -> Scene:
     return Scene(name, Showing(Looking(_ORDER, 1, _until(LOOK_MS)), Look(hint, progress)))
 
 
+def _challenge(name: str, asked: Challenge, look: Look | None = None, flash: Flash | None = None) -> Scene:
+    state = Challenged(_ORDER, 1, asked, 1, _until(challenge_ms(asked)))
+    return Scene(name, Showing(state, look or Look(progress=0.4), flash or Flash()))
+
+
+_FLASH: Final = Challenge(ChallengeKind.FLASH, FLASH_COLOURS, step_ms=500)
 _OVER: Final = Refuse(Reason.OVER_LIMIT, OverLimit(LimitKind.PER_PAYMENT, Money(50_000, "CNY")))
 _APPROVED: Final = Approved(_ORDER, _REF, Answer(Result.APPROVED, approval="483920"), _until(RESULT_MS))
 _SECOND: Final = SecondFactor(_ORDER, 1, Factor.DIGITS, 0, _until(FACTOR_MS))
@@ -147,6 +158,16 @@ SCENES: Final = (
     _look("look-closer", Hint.CLOSER, 0.25),
     _look("look-light", Hint.LESS_LIGHT, 0.4),
     _look("look-still", Hint.HOLD_STILL, 0.8),
+    _challenge("challenge-left", Challenge(ChallengeKind.TURN_LEFT)),
+    _challenge("challenge-right", Challenge(ChallengeKind.TURN_RIGHT), Look(Hint.CLOSER)),
+    _challenge("challenge-blink", Challenge(ChallengeKind.BLINK)),
+    _challenge("flash-soon", _FLASH, flash=Flash(seconds=3)),
+    *(
+        _challenge(f"flash-{name}", _FLASH, flash=Flash(index=number))
+        for number, name in enumerate(("red", "green", "blue", "white", "black"))
+    ),
+    _challenge("flash-still", _FLASH, Look(Hint.HOLD_STILL, 0.6), Flash(index=1)),
+    _challenge("flash-over", _FLASH, flash=Flash(over=True)),
     Scene("digits", Showing(_SECOND), digits="48"),
     Scene("digits-wrong", Showing(replace(_SECOND, tries=1))),
     Scene("confirm", Showing(Identified(_ORDER, _PAYER, _PROOF, _REF, _until(CONFIRM_MS)))),
@@ -220,7 +241,7 @@ def bridge_for(picture: Picture) -> Bridge:
     )
     session = Session(picture.language, scene.page, scene.digits, NOW + 42_000 if scene.page else None)
     bridge.set_scene(scene.showing, session)
-    if isinstance(scene.showing.state, Looking):
+    if isinstance(scene.showing.state, Watched):
         bridge.show_frame(synthetic_face())
     return bridge
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
+from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import Factor, Reason, Refuse
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
@@ -27,6 +28,7 @@ from kiosk.domain.payment import (
     UNKNOWN_SHOWN_MS,
     Approved,
     Cancel,
+    Challenged,
     Confirm,
     Declined,
     Done,
@@ -48,6 +50,7 @@ from kiosk.domain.payment import (
     Sent,
     State,
     Unknown,
+    challenge_ms,
     may_look_again,
 )
 from kiosk.domain.ports import Mode
@@ -64,6 +67,7 @@ __all__ = [
     "Countdown",
     "Emitted",
     "Fact",
+    "Flash",
     "Hint",
     "Layout",
     "Look",
@@ -138,7 +142,7 @@ Emitted = Event | ChooseReceipt | ChooseLanguage | OpenPage | ClosePage
 
 
 class Hint(StrEnum):
-    """The one thing that the payer is asked to do now: `kiosk.vision.quality.Hint` by value, and more."""
+    """The one thing that the payer is asked to mend now: `kiosk.vision.quality.Hint` by value."""
 
     NONE = "none"
     LOOK_HERE = "look_here"
@@ -149,8 +153,6 @@ class Hint(StrEnum):
     MORE_LIGHT = "more_light"
     LESS_LIGHT = "less_light"
     HOLD_STILL = "hold_still"
-    TURN_LEFT = "turn_left"
-    TURN_RIGHT = "turn_right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,18 @@ class Look:
 
     hint: Hint = Hint.NONE
     progress: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """How far a flash is: announced for `seconds` more, then colour number `index` is lit, then it is over.
+
+    `index` is None before the first colour and after the last.
+    """
+
+    index: int | None = None
+    seconds: int = 0
+    over: bool = False
 
 
 class ReceiptStatus(StrEnum):
@@ -220,6 +234,7 @@ class Showing:
 
     state: State = field(default_factory=Idle)
     look: Look = field(default_factory=Look)
+    flash: Flash = field(default_factory=Flash)
     receipt: ReceiptStatus = ReceiptStatus.NOT_ASKED
     qr: str = ""
     closed: Closed | None = None
@@ -237,6 +252,8 @@ class Screen(StrEnum):
     OFFER = "offer"
     WAYS = "ways"
     LOOK = "look"
+    CHALLENGE = "challenge"
+    FLASH = "flash"
     DIGITS = "digits"
     CONFIRM = "confirm"
     WORKING = "working"
@@ -256,6 +273,8 @@ class Layout(StrEnum):
     PRIVACY = "PrivacyScreen"
     OFFER = "OfferScreen"
     LOOK = "LookScreen"
+    CHALLENGE = "ChallengeScreen"
+    FLASH = "FlashScreen"
     DIGITS = "DigitsScreen"
     CONFIRM = "ConfirmScreen"
     MESSAGE = "MessageScreen"
@@ -342,6 +361,14 @@ class View:
     erase: str = ""
     """The label of the keypad's erase key; empty where there is no keypad."""
     qr: str = ""
+    pose: str = ""
+    """What the drawn head does: `left`, `right` (the payer's own) or `blink`; empty where none is drawn."""
+    colour: str = ""
+    """The whole screen's colour while a flash is lit, `#rrggbb`; empty at all other times."""
+    count: str = ""
+    """The seconds until the first colour of a flash."""
+    night: bool = False
+    """Drawn dark whatever the theme: nothing but a flash's colours shall light the face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +399,8 @@ def countdown(showing: Showing, session: Session, now: int) -> Countdown | None:
             timer = (until, OFFER_MS, "start_over")
         case Looking(until=until):
             timer = (until, LOOK_MS, "cancels")
+        case Challenged(until=until, challenge=challenge):
+            timer = (until, challenge_ms(challenge), "cancels")
         case SecondFactor(until=until):
             timer = (until, FACTOR_MS, "cancels")
         case Identified(until=until):
@@ -418,6 +447,10 @@ class _Teller:
                 return self._offer(state)
             case Looking():
                 return self._look()
+            case Challenged(challenge=challenge) if challenge.kind is ChallengeKind.FLASH:
+                return self._flash(challenge)
+            case Challenged(challenge=challenge):
+                return self._challenge(challenge.kind)
             case SecondFactor():
                 return self._digits(state)
             case Identified():
@@ -572,6 +605,38 @@ class _Teller:
             icon=_HINT_ICONS[self.showing.look.hint],
             actions=(self._another_way(Weight.SECONDARY), self._cancel()),
         )
+
+    def _challenge(self, kind: ChallengeKind) -> View:
+        """What to do, in words and as a drawn head that does it; what to mend first, or why it is asked."""
+        hint = self.showing.look.hint
+        return replace(
+            self._blank(Screen.CHALLENGE, Layout.CHALLENGE, self.say(f"challenge.{kind}")),
+            body=self.say("challenge.why" if hint is Hint.NONE else f"hint.{hint}"),
+            icon="shield" if hint is Hint.NONE else _HINT_ICONS[hint],
+            pose=_POSES[kind],
+            actions=(self._another_way(Weight.SECONDARY), self._cancel()),
+        )
+
+    def _flash(self, challenge: Challenge) -> View:
+        """Announced, with a way out for whom flashing light bothers; then the colours; then a moment more."""
+        flash, hint, lit = self.showing.flash, self.showing.look.hint, self.showing.flash.index
+        announced = lit is None and not flash.over
+        phase = "flash_soon" if announced else "flash_over" if flash.over else "flash"
+        care = announced and hint is Hint.NONE
+        cancel = replace(self._cancel(), weight=Weight.SECONDARY)  # a ground of its own on any colour
+        return replace(
+            self._blank(Screen.FLASH, Layout.FLASH, self.say(f"challenge.{phase}")),
+            body=self.say("challenge.flash_care") if care else self._mend(hint),
+            icon="warning" if care else _HINT_ICONS[hint],
+            tone=Tone.CAREFUL if care else Tone.NEUTRAL,
+            colour="#{:02x}{:02x}{:02x}".format(*challenge.colours[lit]) if lit is not None else "",
+            count=str(flash.seconds) if announced and flash.seconds else "",
+            night=True,
+            actions=(self._another_way(Weight.SECONDARY), cancel),
+        )
+
+    def _mend(self, hint: Hint) -> str:
+        return "" if hint is Hint.NONE else self.say(f"hint.{hint}")
 
     def _digits(self, state: SecondFactor) -> View:
         if state.factor is not Factor.DIGITS:  # no PIN is typed here: there is no key to seal it with
@@ -746,8 +811,11 @@ _HINT_ICONS: Final = {
     Hint.MORE_LIGHT: "light",
     Hint.LESS_LIGHT: "light",
     Hint.HOLD_STILL: "pause",
-    Hint.TURN_LEFT: "left",
-    Hint.TURN_RIGHT: "right",
+}
+_POSES: Final = {
+    ChallengeKind.TURN_LEFT: "left",
+    ChallengeKind.TURN_RIGHT: "right",
+    ChallengeKind.BLINK: "blink",
 }
 _REFUSED_ICONS: Final = {
     Reason.TWO_FACES: "person",

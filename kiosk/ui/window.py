@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import PySide6.QtQuick  # noqa: F401 (before QGuiApplication: QQuickView's grabWindow needs it)
-from PySide6.QtCore import QSize, QSocketNotifier, QUrl
+from PySide6.QtCore import QSize, QSocketNotifier, Qt, QUrl
 from PySide6.QtGui import QFont, QFontDatabase, QGuiApplication
 from PySide6.QtQuick import QQuickView
 
@@ -79,6 +79,9 @@ def stage(bridge: Bridge, orientation: Orientation = "auto") -> QQuickView:
     view = QQuickView()
     view.setResizeMode(QQuickView.ResizeMode.SizeRootObjectToView)
     view.setInitialProperties({"bridge": bridge, "orientation": orientation})
+    # Direct: on the render thread, at that very moment; queued, a challenge's times would be late by chance.
+    view.afterSynchronizing.connect(bridge.frame_synced, Qt.ConnectionType.DirectConnection)
+    view.frameSwapped.connect(bridge.frame_swapped, Qt.ConnectionType.DirectConnection)
     view.setSource(QUrl.fromLocalFile(str(QML / "Main.qml")))
     if view.status() is not QQuickView.Status.Ready:
         raise RuntimeError("; ".join(error.toString() for error in view.errors()) or "Main.qml did not load")

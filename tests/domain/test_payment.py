@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiosk.domain import payment
+from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind
 from kiosk.domain.decision import Accept, AskSecondFactor, Decision, Factor, Reason, Refuse
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
@@ -21,6 +23,8 @@ from kiosk.domain.payment import (
     Approved,
     Authorise,
     Cancel,
+    Challenged,
+    ChallengeDrawn,
     Conclude,
     Confirm,
     CouldNotSend,
@@ -73,7 +77,11 @@ PAYER = Payer("token", "*ming", "**** 1234", "consent-1")
 EVIDENCE = Evidence(("face",), 1, "high", "high", "high", ("m1",), 7)
 ACCEPT = Accept("token", 0.8, 0.3)
 RECOGNISED = Looked(ACCEPT, PAYER, EVIDENCE, "ref-1")
-LOOKING = (Looking, SecondFactor)
+TURN = Challenge(ChallengeKind.TURN_LEFT)
+BLINK = Challenge(ChallengeKind.BLINK)
+FLASH = Challenge(ChallengeKind.FLASH, FLASH_COLOURS[:4], 400)
+WATCHED = (Looking, Challenged)
+LOOKING = (Looking, Challenged, SecondFactor)
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.sampled_from(Means).map(PayAnotherWay),
     st.just(Cancel()),
     LOOKS,
+    st.sampled_from([TURN, BLINK, FLASH]).map(ChallengeDrawn),
     st.sampled_from(["1234", "0000", "12", "12345", "١٢٣٤", "abcd", ""]).map(DigitsTyped),
     st.just(Confirm()),
     st.builds(Answered, REFS, ANSWERS),
@@ -146,7 +155,14 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 PAUSES = st.sampled_from([0, 1, 250, 2_000, 5_000, 20_000, 60_000])
 # Random events alone seldom get past the confirm page: most stories begin on a path that is meant to work.
 BEGINNINGS = st.sampled_from(
-    [(), TO_CONFIRM[:2], TO_CONFIRM, TO_SENT, (*TO_CONFIRM[:2], Looked(AskSecondFactor(Factor.DIGITS)))]
+    [
+        (),
+        TO_CONFIRM[:2],
+        (*TO_CONFIRM[:2], ChallengeDrawn(TURN)),
+        TO_CONFIRM,
+        TO_SENT,
+        (*TO_CONFIRM[:2], Looked(AskSecondFactor(Factor.DIGITS))),
+    ]
 )
 
 
@@ -242,10 +258,36 @@ def test_every_attempt_is_concluded_once_and_only_after_it_was_sent(history: lis
 @given(stories())
 def test_a_look_that_ends_turns_the_camera_off_and_forgets_the_face(history: list[Step]) -> None:
     for one in history:
-        if isinstance(one.before, Looking) and not isinstance(one.after, Looking):
+        if isinstance(one.before, WATCHED) and not isinstance(one.after, WATCHED):
             assert StopCamera() in one.effects
         if isinstance(one.before, LOOKING) and not isinstance(one.after, LOOKING):
             assert ForgetFace() in one.effects
+
+
+@given(stories())
+def test_a_look_is_challenged_twice_at_most_and_never_twice_in_a_row_for_the_same(
+    history: list[Step],
+) -> None:
+    asked: list[Challenge] = []
+    for one in history:
+        if isinstance(one.event, ChallengeDrawn) and one.after != one.before:
+            assert isinstance(one.before, WATCHED), "the camera is on already: a challenge begins no look"
+            assert isinstance(one.after, Challenged)
+            assert one.effects == ()
+            asked.append(one.after.challenge)
+            assert one.after.number == len(asked) <= payment.MAX_CHALLENGES
+            assert all(first.kind is not second.kind for first, second in pairwise(asked))
+        elif not isinstance(one.after, Challenged):
+            asked = []
+
+
+@given(stories())
+def test_nobody_is_identified_without_a_look_that_ended_so(history: list[Step]) -> None:
+    for one in history:
+        if isinstance(one.after, Identified) and not isinstance(one.before, Identified):
+            assert isinstance(one.event, Looked)
+            assert isinstance(one.event.decision, Accept)
+            assert isinstance(one.before, LOOKING)
 
 
 @given(stories())
@@ -352,6 +394,7 @@ def test_where_no_look_would_help_the_camera_stays_off_and_another_way_is_open()
     [
         (Offer(ORDER),),
         (Offer(ORDER), PayWithFace()),
+        (Offer(ORDER), PayWithFace(), ChallengeDrawn(TURN)),
         (Offer(ORDER), PayWithFace(), Looked(AskSecondFactor(Factor.DIGITS))),
         TO_CONFIRM,
         (Offer(ORDER), PayWithFace(), Looked(Refuse(Reason.NOT_RECOGNISED))),
@@ -387,6 +430,7 @@ def test_while_the_outcome_is_open_no_other_way_no_cancel_and_no_second_payment(
     [
         (Offer(ORDER),),
         (Offer(ORDER), PayWithFace()),
+        (Offer(ORDER), PayWithFace(), ChallengeDrawn(TURN)),
         (Offer(ORDER), PayWithFace(), Looked(AskSecondFactor(Factor.DIGITS))),
         TO_CONFIRM,
         (Offer(ORDER), PayWithFace(), Looked(Refuse(Reason.NO_FACE))),
@@ -404,6 +448,68 @@ def test_a_look_takes_fifteen_seconds_at_most() -> None:
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.TIMED_OUT
     assert effects == (StopCamera(), ForgetFace())
+
+
+def challenged(*challenges: Challenge) -> Challenged:
+    """A look that was challenged so."""
+    state = after(Offer(ORDER), PayWithFace(), *map(ChallengeDrawn, challenges))
+    assert isinstance(state, Challenged)
+    return state
+
+
+def test_a_challenge_keeps_the_camera_on_and_its_own_time() -> None:
+    looking = after(Offer(ORDER), PayWithFace())
+    asked, effects = step(looking, ChallengeDrawn(TURN), 14_000)
+    assert effects == ()
+    assert asked == Challenged(ORDER, 1, TURN, 1, 14_000 + TURN.timeout_ms + payment.CHALLENGE_AIR_MS)
+    again, effects = step(asked, ChallengeDrawn(FLASH), 20_000)
+    assert effects == ()
+    assert again == Challenged(ORDER, 1, FLASH, 2, 20_000 + payment.challenge_ms(FLASH))
+    assert payment.challenge_ms(FLASH) - payment.challenge_ms(TURN) == payment.NOTICE_MS
+
+
+@pytest.mark.parametrize(("asked", "more"), [((TURN,), TURN), ((TURN, BLINK), FLASH), ((FLASH, TURN), TURN)])
+def test_one_challenge_too_many_or_the_same_again_is_not_asked(
+    asked: tuple[Challenge, ...], more: Challenge
+) -> None:
+    state = challenged(*asked)
+    assert step(state, ChallengeDrawn(more), 1) == (state, ())
+
+
+@pytest.mark.parametrize("challenges", [(TURN,), (BLINK, FLASH)])
+@pytest.mark.parametrize(
+    ("looked", "becomes"),
+    [
+        (RECOGNISED, Identified),
+        (Looked(AskSecondFactor(Factor.DIGITS)), SecondFactor),
+        (Looked(Refuse(Reason.ATTACK_SUSPECTED)), Refused),
+        (Looked(Refuse(Reason.LIVENESS_UNSURE)), Refused),
+        (Looked(ACCEPT), Refused),
+    ],
+)
+def test_a_challenged_look_ends_as_any_other(
+    challenges: tuple[Challenge, ...], looked: Looked, becomes: type[State]
+) -> None:
+    looking = after(Offer(ORDER), PayWithFace())
+    ended, effects = step(challenged(*challenges), looked, 5)
+    assert isinstance(ended, becomes)
+    assert (ended, effects) == step(looking, looked, 5)
+
+
+def test_a_challenge_that_nobody_answers_is_not_sure_and_may_be_looked_at_again() -> None:
+    asked = challenged(BLINK)
+    assert after(Tick(), state=asked, now=asked.until - 1) == asked
+    refused, effects = step(asked, Tick(), asked.until)
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.LIVENESS_UNSURE
+    assert effects == (StopCamera(), ForgetFace())
+    assert may_look_again(refused)
+
+
+@pytest.mark.parametrize("events", [(), (Offer(ORDER),), TO_CONFIRM, TO_SENT])
+def test_nobody_is_challenged_while_the_camera_is_off(events: tuple[Event, ...]) -> None:
+    state = after(*events)
+    assert step(state, ChallengeDrawn(TURN), 1) == (state, ())
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -601,5 +707,5 @@ def test_a_sent_attempt_that_hears_nothing_becomes_unknown() -> None:
 
 def test_every_state_and_event_has_a_test_that_meets_it() -> None:
     """The random stories build every event; this fails when one is added and forgotten there."""
-    assert len(get_args(payment.Event)) == 13
-    assert len(get_args(payment.State)) == 14
+    assert len(get_args(payment.Event)) == 14
+    assert len(get_args(payment.State)) == 15

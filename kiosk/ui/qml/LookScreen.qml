@@ -1,48 +1,15 @@
 import QtQuick
-import QtQuick.Shapes
-import Kiosk
 
 // The payer in a soft oval, one hint, a ring that fills; cancel is always there.
 Page {
     id: page
 
-    hero: Item {
-        id: stage
+    hero: FaceOval {
         readonly property real high: Math.min(parent.height, parent.width * 1.12)
         anchors.centerIn: parent
         height: high
         width: high * 0.8
-
-        Oval {
-            anchors.fill: parent
-            anchors.margins: 34 * Tokens.u
-            visible: !preview.filled
-            Icon {
-                anchors.centerIn: parent
-                name: "person"
-                color: Tokens.accent
-                size: stage.width * 0.4
-                weight: 1
-            }
-        }
-        FacePreview {
-            id: preview
-            readonly property bool filled: page.bridge.hasPicture
-            anchors.fill: parent
-            anchors.margins: 30 * Tokens.u
-            bridge: page.bridge
-        }
-        Ring {
-            anchors.fill: parent
-            color: Tokens.line
-            part: 1
-        }
-        Ring {
-            objectName: "ring"
-            anchors.fill: parent
-            color: Tokens.accent
-            part: page.bridge.progress
-        }
+        bridge: page.bridge
     }
     words: Item {
         width: parent.width

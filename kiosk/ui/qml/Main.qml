@@ -18,7 +18,7 @@ Item {
     Binding {
         target: Tokens
         property: "dark"
-        value: root.bridge.dark
+        value: root.bridge.dark || root.bridge.view.night
     }
     Binding {
         target: Tokens

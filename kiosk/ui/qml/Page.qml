@@ -11,6 +11,7 @@ Item {
     property alias words: wordArea.data
     property alias controls: controlArea.data
     property bool showShop: true
+    property alias clockPaper: clock.paper
     readonly property bool wide: width > height
     readonly property bool alone: v.actions.length === 0 && v.facts.length === 0
     readonly property real innerTop: head.y + head.height
@@ -78,6 +79,7 @@ Item {
         height: childrenRect.height
     }
     TimeLeft {
+        id: clock
         anchors.bottom: parent.bottom
         width: parent.width
         bridge: page.bridge

@@ -7,6 +7,8 @@ Item {
     property var bridge
     readonly property bool running: bridge.totalMs > 0
     readonly property real deadline: bridge.deadline
+    // The ground of the words, where the page's own is a lamp.
+    property color paper: Tokens.none
 
     function restart() {
         empty.stop();
@@ -29,9 +31,18 @@ Item {
     onWidthChanged: Qt.callLater(restart)
     Component.onCompleted: restart()
 
+    Rectangle {
+        anchors.centerIn: left
+        width: left.width + 2 * Tokens.s4
+        height: left.height + Tokens.s1
+        radius: height / 2
+        color: timeLeft.paper
+    }
     Words {
+        id: left
         anchors.horizontalCenter: parent.horizontalCenter
         anchors.top: parent.top
+        anchors.topMargin: timeLeft.paper === Tokens.none ? 0 : Tokens.s1
         text: timeLeft.bridge.countdownText
         color: Tokens.quiet
         font.pixelSize: Tokens.small

@@ -63,5 +63,6 @@ QtObject {
 
     // Motion, ms. `still` is for people who asked for less of it, and for pictures of the screens.
     readonly property int quick: still ? 0 : 180
+    readonly property int slow: 900
     readonly property int turn: 1400
 }
