@@ -37,13 +37,16 @@ from kiosk.vision.models import Role, thresholds_of
 from kiosk.vision.observation import Observation
 from kiosk.vision.pipeline import Vision
 
-__all__ = ["FPIRS", "evaluate"]
+__all__ = ["FPIRS", "Identification", "Probe", "evaluate", "measure"]
 
 FPIRS = ("0.1", "0.02", "0.01")
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
+class Probe:
+    """One search: whose picture it was, what came back, what was decided. `row` counts the table's from 1."""
+
+    row: int
     identity: str
     group: str
     mated: bool
@@ -61,16 +64,30 @@ class _Probe:
         return self.best.score if self.best else float("-inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """What was measured: the figures, and each probe that they are made of."""
+
+    table: Table
+    figures: dict[str, Any]
+    probes: tuple[Probe, ...]
+
+
 def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, Any]:
-    """The figures of goals.md for `kiosk eval identify`, with n and 95 % intervals beside the rates."""
+    """The figures of `kiosk eval identify`, with n and 95 % intervals beside the rates."""
+    return measure(manifest, vision, progress).figures
+
+
+def measure(manifest: Path, vision: Vision, progress: Progress) -> Identification:
+    """The figures and what they are made of."""
     table = read_table(manifest, ("path", "identity", "role"), {"role": ("enrol", "probe")})
     thresholds = thresholds_of(vision.manifest.card(Role.EMBEDDING))
     observed, taken_ms = _observe(table, vision, progress)
     matcher, unenrolled = _enrol(table, observed)
     known = {row["identity"] for row in table.rows if row["role"] == "enrol"}
     probes = [
-        _probe(row, observation, known, matcher, thresholds)
-        for row, observation in zip(table.rows, observed, strict=True)
+        _probe(row, observation, known, matcher, thresholds, number=number)
+        for number, (row, observation) in enumerate(zip(table.rows, observed, strict=True), start=1)
         if row["role"] == "probe"
     ]
     if not any(p.mated for p in probes) or all(p.mated for p in probes):
@@ -87,7 +104,7 @@ def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, An
     groups = sorted({p.group for p in probes} - {""})
     if groups:
         report["groups"] = {name: _figures([p for p in probes if p.group == name]) for name in groups}
-    return report
+    return Identification(table, report, tuple(probes))
 
 
 def _observe(table: Table, vision: Vision, progress: Progress) -> tuple[list[Observation], list[float]]:
@@ -117,14 +134,21 @@ def _enrol(table: Table, observed: Sequence[Observation]) -> tuple[ExactMatcher,
 
 
 def _probe(
-    row: Row, observation: Observation, known: set[str], matcher: ExactMatcher, thresholds: Thresholds
-) -> _Probe:
+    row: Row,
+    observation: Observation,
+    known: set[str],
+    matcher: ExactMatcher,
+    thresholds: Thresholds,
+    *,
+    number: int,
+) -> Probe:
     candidates: tuple[Candidate, ...] = ()
     decision: Decision = Refuse(Reason.NO_FACE)
     if observation.embedding is not None:
         candidates = matcher.search(Template(observation.embedding), 2)
         decision = decide(LookOutcome.LIVE, candidates, gallery_size=len(matcher), thresholds=thresholds)
-    return _Probe(
+    return Probe(
+        row=number,
         identity=row["identity"],
         group=row.get("group", ""),
         mated=row["identity"] in known,
@@ -135,7 +159,7 @@ def _probe(
     )
 
 
-def _figures(probes: Sequence[_Probe]) -> dict[str, Any]:
+def _figures(probes: Sequence[Probe]) -> dict[str, Any]:
     """The figures of one set of probes; a rate without probes to rate is None."""
     mated, others = [p for p in probes if p.mated], [p for p in probes if not p.mated]
     rank1 = sum(p.correct for p in mated)

@@ -6,7 +6,7 @@ acquired has score -inf where that counts as an error. Rates are in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import sqrt
 
 import numpy as np
@@ -18,8 +18,11 @@ __all__ = [
     "eer",
     "fnir_at_fpir",
     "fold_accuracies",
+    "identification_curve",
+    "over_people",
     "tar_at_fmr",
     "threshold_at",
+    "trade_off",
     "wilson",
 ]
 
@@ -35,6 +38,26 @@ def wilson(events: int, n: int) -> tuple[float, float]:
     middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_95 * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return (middle - half if events else 0.0), (middle + half if events < n else 1.0)
+
+
+def over_people(errors: ArrayLike, people: Sequence[str], resamples: int = 2000) -> tuple[float, float]:
+    """The 95 % interval of a rate when people are drawn, not presentations: several of one person are alike.
+
+    `errors` are true or false, one a presentation, `people` says whose each is. Percentile bootstrap over
+    people (seeded: the same data give the same interval). Where nobody or everybody errs, resampling can't
+    tell how rare the other thing is: then one error (or success) among so many people bounds it (Wilson).
+    """
+    wrong = np.asarray(errors, bool)
+    names, whose = np.unique(np.asarray(people, str), return_inverse=True)
+    if not len(wrong):
+        return 0.0, 1.0
+    if not wrong.any() or wrong.all():
+        return wilson(len(names) if wrong.all() else 0, len(names))
+    events = np.bincount(whose, weights=wrong)
+    sizes = np.bincount(whose)
+    drawn = np.random.default_rng(1).integers(0, len(names), (resamples, len(names)))
+    low, high = np.percentile(events[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def threshold_at(negatives: ArrayLike, rate: float) -> float:
@@ -95,6 +118,24 @@ def eer(live: ArrayLike, attacks: ArrayLike) -> float:
     apcer = 1.0 - np.searchsorted(presented, thresholds, side="left") / len(presented)
     nearest = int(np.argmin(np.abs(bpcer - apcer)))
     return float((bpcer[nearest] + apcer[nearest]) / 2)
+
+
+def trade_off(accepted: ArrayLike, refused: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The curve of both errors over all thresholds: the part of `refused` that passes, and of `accepted` that
+    fails (APCER and BPCER of attacks and live faces, FMR and FNMR of non-mated and mated scores)."""
+    good, bad = np.sort(np.asarray(accepted, np.float64)), np.sort(np.asarray(refused, np.float64))
+    thresholds = np.concatenate([np.unique(np.concatenate([good, bad])), [np.inf]])
+    passed = 1.0 - np.searchsorted(bad, thresholds, side="left") / len(bad)
+    failed = np.searchsorted(good, thresholds, side="left") / len(good)
+    return passed, failed
+
+
+def identification_curve(
+    mated: ArrayLike, correct: ArrayLike, non_mated: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(FPIR, FNIR) over all thresholds, as `fnir_at_fpir` counts them: rank 1, a wrong best is a miss."""
+    scores = np.where(np.asarray(correct, bool), np.asarray(mated, np.float64), -np.inf)
+    return trade_off(scores, non_mated)
 
 
 def bpcer_at_apcer(live: ArrayLike, species: Iterable[ArrayLike], apcer: float) -> float:

@@ -2,12 +2,14 @@
 
 Columns `path,label,subject,dataset,instrument,conditions,video,frame`; the label is `live` or an attack
 species. Rates are of the presentations that were acquired; the others are counted by label. The threshold is
-the manifest's `live`: at or above it a presentation is taken for live.
+the manifest's `live`: at or above it a presentation is taken for live. With a column
+`group` figures come by group too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +18,25 @@ import numpy as np
 
 from kiosk.domain.errors import OperatorError
 from kiosk.evaluation.metrics import bpcer_at_apcer, eer, wilson
-from kiosk.evaluation.tables import Progress, read_picture, read_table
+from kiosk.evaluation.tables import Progress, Table, read_picture, read_table
 from kiosk.vision.models import Role
 from kiosk.vision.pipeline import Vision
 
-__all__ = ["COLUMNS", "LIVE", "evaluate"]
+__all__ = ["COLUMNS", "LIVE", "Attacks", "Presentation", "evaluate", "measure"]
 
 LIVE = "live"
 COLUMNS = ("path", "label", "subject", "dataset")
 
 
 @dataclass(frozen=True, slots=True)
-class _Presentation:
+class Presentation:
+    """One picture that was acquired. `score` in [0, 1], 1 for live; `row` counts the table's from 1."""
+
+    row: int
     label: str
     subject: str
     dataset: str
+    group: str
     score: float
 
     @property
@@ -38,8 +44,22 @@ class _Presentation:
         return f"{self.dataset}/{self.label}"
 
 
+@dataclass(frozen=True, slots=True)
+class Attacks:
+    """What was measured: the figures, and each presentation that they are made of."""
+
+    table: Table
+    figures: dict[str, Any]
+    presentations: tuple[Presentation, ...]
+
+
 def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, Any]:
-    """The figures of goals.md for `kiosk eval pad`."""
+    """The figures of `kiosk eval pad`, with n and 95 % intervals beside the rates."""
+    return measure(manifest, vision, progress).figures
+
+
+def measure(manifest: Path, vision: Vision, progress: Progress) -> Attacks:
+    """The figures and what they are made of."""
     table = read_table(manifest, COLUMNS)
     card = vision.manifest.card(Role.LIVENESS)
     seen, failed = [], Counter[str]()
@@ -48,11 +68,26 @@ def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, An
         if observation.liveness is None:
             failed[row["label"]] += 1
         else:
-            seen.append(_Presentation(row["label"], row["subject"], row["dataset"], observation.liveness))
+            seen.append(
+                Presentation(
+                    row=done,
+                    label=row["label"],
+                    subject=row["subject"],
+                    dataset=row["dataset"],
+                    group=row.get("group", ""),
+                    score=observation.liveness,
+                )
+            )
         progress(done, len(table.rows))
     if not seen:
         raise OperatorError("no face was found in any picture", where=str(manifest))
-    report = _figures(seen, card.threshold("live"), card.threshold("attack"))
+    live, attack = card.threshold("live"), card.threshold("attack")
+    report = _figures(seen, live, attack)
+    groups = sorted({p.group for p in seen} - {""})
+    if groups:
+        report["groups"] = {
+            name: _figures([p for p in seen if p.group == name], live, attack) for name in groups
+        }
     report["failed_to_acquire"] = {label: failed[label] for label in sorted({r["label"] for r in table.rows})}
     trained = set(card.trained_subjects)
     known = sorted({p.subject for p in seen} & trained)
@@ -62,10 +97,10 @@ def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, An
             f"seen people: the network was trained on {len(known)} of these "
             f"{len({p.subject for p in seen})} subjects; tools/pad/crossval.py reports on unseen ones"
         )
-    return report
+    return Attacks(table, report, tuple(seen))
 
 
-def _figures(seen: list[_Presentation], threshold: float, grey_from: float) -> dict[str, Any]:
+def _figures(seen: Sequence[Presentation], threshold: float, grey_from: float) -> dict[str, Any]:
     live = [p for p in seen if p.label == LIVE]
     attacks = [p for p in seen if p.label != LIVE]
     by_species = {
