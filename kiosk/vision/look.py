@@ -3,7 +3,16 @@
 Pure: observations go in, an outcome comes out, no clock and no picture. It fails closed: what was not
 measured is never passed, and a look that doesn't become sure in time ends as unsure or without a face.
 
-Example (three good frames suffice):
+    each good frame:  logit -> llr = scale * logit + offset, kept within +-FRAME_LLR
+    the network:      sum of the frames' llr, discounted because they resemble each other
+    the evidence:     the network's and the cues' (plane, blink, border: kiosk.vision.dynamics)
+
+    evidence >= accept_llr, and the network itself leans to live:      LIVE
+    evidence <= refuse_llr, or the network's alone:                    ATTACK
+    between them: the next frame; UNSURE when there are no more: the grey zone, where a challenge may ask
+
+That is Wald's sequential test (Annals of Mathematical Statistics 16, 1945) with a shortest and a longest
+length. Example (three good frames suffice):
 
     look = Look(LookRules.of(vision.manifest), source.info.kind)
     for frame in frames:
@@ -14,21 +23,29 @@ Example (three good frames suffice):
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.domain.decision import LookOutcome
+from kiosk.domain.errors import OperatorError
 from kiosk.frames import SourceKind
-from kiosk.vision.dynamics import Cue
+from kiosk.vision.dynamics import Cue, CueName, Sighting, blink, enclosure, planarity, unavailable
 from kiosk.vision.embed import combine
 from kiosk.vision.models import Manifest, Role
 from kiosk.vision.observation import Observation
 from kiosk.vision.quality import Hint, Pose, Quality
 
-__all__ = ["Look", "LookResult", "LookRules", "Motion"]
+__all__ = ["EVIDENCE", "Look", "LookResult", "LookRules", "Motion"]
+
+EVIDENCE: Final = ("llr_scale", "llr_offset", "accept_llr", "refuse_llr")
+"""The liveness network's thresholds that a look decides by, in the order of `LookRules`."""
 
 
 class Motion(StrEnum):
@@ -39,39 +56,103 @@ class Motion(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+FRAME_LLR: Final = 6.0
+"""Most that one frame counts, in nats, for either side: about as much as some hundreds of frames of a class
+can support (ln 400), and too little for one frame to outweigh two that are sure of the opposite."""
+FRAME_CORRELATION: Final = 0.84
+"""How much two frames of one look resemble each other: the intraclass correlation of logits out of fold
+within videos, mean over sets and species (`tools/pad/fusion.py` prints it). n such frames are worth
+n / (1 + (n - 1) x correlation) independent ones (Kish's design effect)."""
+LEAST_GREY, MOST_GREY = 1.0, 4.0
+"""Half the grey zone's width, in nats, where it is derived from `live` and `attack`."""
+TRACKED: Final = 150
+"""Sightings that the cues are read from, the newest: five seconds at 30 a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class LookRules:
     """When a look is over.
 
-    `live` and `attack` are scores in [0, 1]: a mean at or above `live` is live, below `attack` an attack, and
-    between them unsure. `same_person` is the cosine below which a face is another one, and the look begins
-    again. A look of a live or recorded source takes `min_frames` good ones, and up to `max_good` while it is
-    unsure; it ends after `max_frames` or `max_ms` in any case.
+    `llr_scale` (> 0) and `llr_offset` make a log-likelihood ratio of a frame's logit, in nats, positive for
+    live. Evidence from `accept_llr` on is live, down to `refuse_llr` an attack, between them unsure.
+    `correlation` of a look's frames in [0, 1] discounts their sum. `same_person` is the cosine below which a
+    face is another one, and the look begins again. A look of a live or recorded source takes `min_frames`
+    good ones, and up to `max_good` while it is unsure; it ends after `max_frames` or `max_ms` in any case.
     """
 
-    live: float
-    attack: float
+    llr_scale: float
+    llr_offset: float
+    accept_llr: float
+    refuse_llr: float
     same_person: float
+    correlation: float = FRAME_CORRELATION
     min_frames: int = 3
     max_good: int = 5
     max_frames: int = 450
     max_ms: int = 15_000
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.attack <= self.live < 1.0:
-            raise ValueError(f"needs 0 < attack <= live < 1, got {self.attack} and {self.live}")
+        if not (0.0 < self.llr_scale < math.inf and math.isfinite(self.llr_offset)):
+            raise ValueError(f"needs llr_scale > 0 and a finite llr_offset, got {self}")
+        if not -FRAME_LLR <= self.refuse_llr < 0.0 < self.accept_llr <= FRAME_LLR:
+            raise ValueError(
+                f"needs -{FRAME_LLR} <= refuse_llr < 0 < accept_llr <= {FRAME_LLR}, "
+                f"got {self.refuse_llr} and {self.accept_llr}"
+            )
+        if not 0.0 <= self.correlation <= 1.0:
+            raise ValueError(f"needs a correlation in [0, 1], got {self.correlation}")
         if not 1 <= self.min_frames <= self.max_good <= self.max_frames:
             raise ValueError("needs 1 <= min_frames <= max_good <= max_frames")
 
     @classmethod
     def of(cls, manifest: Manifest) -> LookRules:
-        """The rules with the manifest's thresholds; OperatorError when it lacks one."""
-        liveness = manifest.card(Role.LIVENESS)
-        return cls(
-            live=liveness.threshold("live"),
-            attack=liveness.threshold("attack"),
-            same_person=manifest.card(Role.EMBEDDING).threshold("same_person"),
-        )
+        """The rules with the manifest's thresholds.
+
+        A network that comes with `live` and `attack` only gets rules that are derived from them
+        (`from_scores`). OperatorError when the manifest has neither, one of the four alone, or nonsense.
+        """
+        card = manifest.card(Role.LIVENESS)
+        same_person = manifest.card(Role.EMBEDDING).threshold("same_person")
+        try:
+            if not any(name in card.thresholds for name in EVIDENCE):
+                return cls.from_scores(card.threshold("live"), card.threshold("attack"), same_person)
+            scale, offset, accept, refuse = (card.threshold(name) for name in EVIDENCE)
+            return cls(scale, offset, accept, refuse, same_person)
+        except ValueError as error:
+            raise OperatorError(
+                f"thresholds of model {card.id}: {error}",
+                where="manifest.json",
+                do="Set them with tools/pad/fusion.py, or install a complete release.",
+            ) from error
+
+    @classmethod
+    def from_scores(cls, live: float, attack: float, same_person: float) -> LookRules:
+        """Rules for a network of which only single-frame thresholds are known, scores in (0, 1).
+
+        Its logit is taken for a log-likelihood ratio (what a network fitted by cross-entropy to as many live
+        faces as attacks gives), 0 moved to the middle of the grey zone, and the zone's ends are the bounds:
+        one frame decides as `live` and `attack` would. A zone of less than +-1 nat is widened to that, one of
+        more than +-4 scaled down, so that a look of several frames can decide at all.
+        """
+        if not 0.0 < attack <= live < 1.0:
+            raise ValueError(f"needs 0 < attack <= live < 1, got {attack} and {live}")
+        low, high = (math.log(score / (1.0 - score)) for score in (attack, live))
+        half = (high - low) / 2
+        bound = min(max(half, LEAST_GREY), MOST_GREY)
+        scale = min(1.0, MOST_GREY / half) if half > 0 else 1.0
+        return cls(scale, -scale * (low + high) / 2, bound, -bound, same_person)
+
+    def evidence(self, logits: Sequence[float | None]) -> float | None:
+        """The frames' log-likelihood ratio, in nats; their order does not matter.
+
+        None without a frame, or when one was not measured or is not a finite number.
+        """
+        finite = [logit for logit in logits if logit is not None and math.isfinite(logit)]
+        if not logits or len(finite) < len(logits):
+            return None
+        ratios = [self.llr_scale * logit + self.llr_offset for logit in finite]
+        total = math.fsum(min(max(ratio, -FRAME_LLR), FRAME_LLR) for ratio in ratios)
+        return total / (1.0 + (len(finite) - 1) * self.correlation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,10 +161,10 @@ class LookResult:
 
     `template` (float32[192], length 1: the mean of the good frames' embeddings, weighted by quality) is there
     only for a live outcome. `liveness` is the mean score in [0, 1]; `quality` and `pose` are those of the
-    best frame. `llr` is the evidence in nats, positive for live, the cues' included; None when any frame's
-    liveness was not measured. `challengeable`: the look ended in the grey zone, and a challenge can settle
-    it; never without a face, with two, or with a feed that repeats itself. `timings_ms` sums each stage over
-    the frames that were used.
+    best frame. `llr` is the evidence in nats, positive for live: the network's and that of `cues`; None when
+    a frame's liveness was not measured. `challengeable`: the look ended in the grey zone, and a challenge can
+    settle it; never without a face, with two, or with a feed that repeats itself. `timings_ms` sums each
+    stage over the frames that were used.
     """
 
     outcome: LookOutcome
@@ -109,6 +190,7 @@ class Look:
         self._needed = 1 if kind is SourceKind.STILL else rules.min_frames
         self._good: list[Observation] = []
         self._embeddings: list[NDArray[np.float32]] = []
+        self._track: deque[Observation] = deque(maxlen=TRACKED)
         self._seen = 0
         self._first_ns = 0
         self._hint: Hint | None = None
@@ -135,6 +217,8 @@ class Look:
         self._hint, self._last = observation.hint, observation
         if observation.hint is Hint.ONE_PERSON:
             return self._end(LookOutcome.TWO_FACES)
+        if observation.hint in (None, Hint.LOOK_HERE):  # of small or blurred faces the mesh is too coarse
+            self._track.append(observation)
         if observation.hint is None and observation.embedding is not None:
             self._take(observation, observation.embedding)
             outcome = self._judge()
@@ -172,22 +256,45 @@ class Look:
         """Live, attack or unsure once enough frames are good; None while more may still decide."""
         if len(self._good) < self._needed:
             return None
-        score = self._score()
-        final = self._kind is SourceKind.STILL or len(self._good) >= self._rules.max_good
-        if score is None:
+        network, rules = self._network(), self._rules
+        if network is None:
             return LookOutcome.UNSURE
-        if score < self._rules.attack:
+        evidence = network + sum(cue.llr for cue in self._cues())
+        if min(network, evidence) <= rules.refuse_llr:
             return LookOutcome.ATTACK
-        if score >= self._rules.live and self._motion() is not Motion.ABSENT:
+        if evidence >= rules.accept_llr and network > 0.0 and self._motion() is not Motion.ABSENT:
             return LookOutcome.LIVE
+        final = self._kind is SourceKind.STILL or len(self._good) >= rules.max_good
         return LookOutcome.UNSURE if final else None
+
+    def _network(self) -> float | None:
+        """What the anti-spoof network says of the good frames; None when one of them was not measured."""
+        return self._rules.evidence([o.liveness_logit for o in self._good])
 
     def _score(self) -> float | None:
         """The mean logit as a score; None when any frame's liveness was not measured."""
         logits = [o.liveness_logit for o in self._good if o.liveness_logit is not None]
-        if not logits or len(logits) < len(self._good):
+        if not logits or len(logits) < len(self._good) or not np.isfinite(logits).all():
             return None
         return float(1.0 / (1.0 + np.exp(-np.mean(logits))))
+
+    def _cues(self) -> tuple[Cue, ...]:
+        """What the frames say together; a still says nothing."""
+        track = self._sightings()
+        if self._kind is SourceKind.STILL or not track:
+            return tuple(unavailable(name) for name in CueName)
+        return planarity(track), blink(track), enclosure(track)
+
+    def _sightings(self) -> list[Sighting]:
+        """The payer's, oldest first: turned faces count here too, other people's don't."""
+        if not self._embeddings:
+            return []
+        payer, same = self._embeddings[0], self._rules.same_person
+        return [
+            Sighting(o.landmarks.points, o.timestamp_ns, o.payer.box, o.border)
+            for o in self._track
+            if o.landmarks and o.payer and o.embedding is not None and float(payer @ o.embedding) >= same
+        ]
 
     def _motion(self) -> Motion:
         """A camera's frames are never twice the same; a feed that repeats one is no camera."""
@@ -198,11 +305,12 @@ class Look:
         return Motion.SEEN if moved else Motion.ABSENT
 
     def _is_challengeable(self, outcome: LookOutcome) -> bool:
-        grey = outcome is LookOutcome.UNSURE and self._score() is not None
+        grey = outcome is LookOutcome.UNSURE and self._network() is not None
         return grey and self._motion() is not Motion.ABSENT
 
     def _end(self, outcome: LookOutcome) -> LookResult:
         good = self._good
+        network, cues = self._network(), self._cues()
         best = max(good, key=lambda o: o.quality.score if o.quality else 0.0, default=self._last)
         stages = sorted({stage for o in good for stage in o.timings_ms})
         self._result = LookResult(
@@ -216,6 +324,8 @@ class Look:
             pose=best.pose if best else None,
             hint=self._hint,
             timings_ms={s: sum(o.timings_ms.get(s, 0.0) for o in good) for s in stages},
+            llr=None if network is None else network + sum(cue.llr for cue in cues),
+            cues=cues,
             challengeable=self._is_challengeable(outcome),
         )
         return self._result

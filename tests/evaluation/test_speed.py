@@ -12,7 +12,7 @@ from kiosk.vision.quality import Quality
 
 from .people import FACE
 
-RULES = LookRules(live=0.7, attack=0.3, same_person=0.4)
+RULES = LookRules.from_scores(0.7, 0.3, 0.4)
 
 
 class SteadyClock:
