@@ -162,11 +162,10 @@ SCENES: Final = (
     _challenge("challenge-right", Challenge(ChallengeKind.TURN_RIGHT), Look(Hint.CLOSER)),
     _challenge("challenge-blink", Challenge(ChallengeKind.BLINK)),
     _challenge("flash-soon", _FLASH, flash=Flash(seconds=3)),
-    *(
-        _challenge(f"flash-{name}", _FLASH, flash=Flash(index=number))
-        for number, name in enumerate(("red", "green", "blue", "white", "black"))
-    ),
-    _challenge("flash-still", _FLASH, Look(Hint.HOLD_STILL, 0.6), Flash(index=1)),
+    _challenge("flash-red", _FLASH, flash=Flash(index=0)),
+    _challenge("flash-green", _FLASH, Look(Hint.HOLD_STILL, 0.6), Flash(index=1)),
+    _challenge("flash-blue", _FLASH, flash=Flash(index=2)),
+    _challenge("flash-black", _FLASH, flash=Flash(index=4)),
     _challenge("flash-over", _FLASH, flash=Flash(over=True)),
     Scene("digits", Showing(_SECOND), digits="48"),
     Scene("digits-wrong", Showing(replace(_SECOND, tries=1))),

@@ -149,9 +149,14 @@ class Hint(StrEnum):
     ONE_PERSON = "one_person"
     CLOSER = "closer"
     FURTHER = "further"
+    MOVE_INTO_VIEW = "move_into_view"
     UNCOVER_FACE = "uncover_face"
+    UNCOVER_EYES = "uncover_eyes"
+    OPEN_EYES = "open_eyes"
+    CLOSE_MOUTH = "close_mouth"
     MORE_LIGHT = "more_light"
     LESS_LIGHT = "less_light"
+    EVEN_LIGHT = "even_light"
     HOLD_STILL = "hold_still"
 
 
@@ -807,9 +812,14 @@ _HINT_ICONS: Final = {
     Hint.ONE_PERSON: "person",
     Hint.CLOSER: "closer",
     Hint.FURTHER: "further",
+    Hint.MOVE_INTO_VIEW: "face",
     Hint.UNCOVER_FACE: "face",
+    Hint.UNCOVER_EYES: "eye",
+    Hint.OPEN_EYES: "eye",
+    Hint.CLOSE_MOUTH: "face",
     Hint.MORE_LIGHT: "light",
     Hint.LESS_LIGHT: "light",
+    Hint.EVEN_LIGHT: "light",
     Hint.HOLD_STILL: "pause",
 }
 _POSES: Final = {

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QGuiApplication
 
+from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind
 from kiosk.domain.decision import Factor
 from kiosk.domain.payment import (
     CONFIRM_MS,
+    NOTICE_MS,
     Approved,
     Cancel,
+    Challenged,
     Confirm,
     DigitsTyped,
     Idle,
@@ -171,6 +174,131 @@ def test_frames_are_shown_only_while_looking_and_forgotten_afterwards(
     kiosk.bridge.show_frame(frame)
     qapp.processEvents()
     assert kiosk.bridge.image is not None
+    kiosk.bridge.show(Idle())
+    assert kiosk.bridge.image is None
+
+
+# --- challenges -----------------------------------------------------------------------------------------
+
+TURN = Challenge(ChallengeKind.TURN_LEFT)
+FLASH = Challenge(ChallengeKind.FLASH, FLASH_COLOURS[:3], 400)
+
+
+class Glass:
+    """The window's part: `draw` puts what is asked for onto the screen; `told` is what the worker hears."""
+
+    def __init__(self, kiosk: Kiosk) -> None:
+        self.kiosk, self.told = kiosk, []
+        kiosk.bridge.on_shown = lambda challenge, index, at_ns: self.told.append((challenge, index))
+
+    def ask(self, challenge: Challenge, number: int = 1) -> None:
+        state = Challenged(ORDER, 1, challenge, number, self.kiosk.now + 10_000)
+        self.kiosk.bridge.show(state)
+
+    def draw(self) -> None:
+        self.kiosk.bridge.frame_synced()
+        self.kiosk.bridge.frame_swapped()
+
+    def later(self, ms: int) -> None:
+        self.kiosk.now += ms
+        self.kiosk.bridge._tick_flash()
+
+
+@pytest.fixture
+def glass(kiosk: Kiosk) -> Glass:
+    return Glass(kiosk)
+
+
+def test_a_request_is_reported_once_and_only_when_it_is_on_the_screen(kiosk: Kiosk, glass: Glass) -> None:
+    glass.draw()
+    kiosk.bridge.frame_synced()  # what was taken over before the request was there ...
+    glass.ask(TURN)
+    assert kiosk.screen is Screen.CHALLENGE
+    kiosk.bridge.frame_swapped()  # ... doesn't show it
+    assert glass.told == []
+    glass.draw()
+    glass.draw()
+    assert glass.told == [(TURN, 0)]
+    assert glass.told[0][0] is TURN
+
+
+def test_the_same_request_of_another_look_is_reported_again(glass: Glass) -> None:
+    again = Challenge(ChallengeKind.TURN_LEFT)
+    assert again == TURN
+    for challenge in (TURN, again):
+        glass.ask(challenge)
+        glass.draw()
+    assert [challenge is again for challenge, _ in glass.told] == [False, True]
+
+
+def test_a_flash_is_announced_and_then_every_colour_is_shown_and_reported(kiosk: Kiosk, glass: Glass) -> None:
+    glass.ask(FLASH)
+    assert kiosk.screen is Screen.FLASH
+    glass.draw()
+    assert (kiosk.bridge.current.count, kiosk.bridge.current.colour) == ("3", "")
+    assert glass.told == [], "the announcement is no colour"
+    glass.later(NOTICE_MS)
+    colours = []
+    for _ in FLASH.colours:
+        colours.append(kiosk.bridge.current.colour)
+        glass.draw()
+        glass.later(399)
+        assert kiosk.bridge.current.colour == colours[-1]
+        glass.later(1)
+    assert colours == ["#ff2828", "#28ff28", "#3c3cff"]
+    assert glass.told == [(FLASH, 0), (FLASH, 1), (FLASH, 2)]
+    assert kiosk.bridge.current.colour == ""
+    assert not kiosk.bridge._flash_timer.isActive()
+
+
+def test_a_colour_that_is_not_drawn_is_not_left_behind(kiosk: Kiosk, glass: Glass) -> None:
+    glass.ask(FLASH)
+    glass.later(NOTICE_MS)
+    glass.later(10_000)
+    assert kiosk.bridge.current.colour == "#ff2828"
+    assert glass.told == []
+
+
+def test_who_opens_another_page_is_not_flashed_at_any_more(kiosk: Kiosk, glass: Glass) -> None:
+    glass.ask(FLASH)
+    glass.later(NOTICE_MS)
+    glass.draw()
+    kiosk.bridge.press("pay_another_way")
+    assert kiosk.screen is Screen.WAYS
+    glass.later(1_000)
+    glass.draw()
+    kiosk.bridge.press("back")
+    glass.later(1_000)
+    glass.draw()
+    assert kiosk.screen is Screen.FLASH
+    assert kiosk.bridge.current.colour == ""
+    assert glass.told == [(FLASH, 0)]
+
+
+def test_a_cancel_ends_the_flash(kiosk: Kiosk, glass: Glass) -> None:
+    glass.ask(FLASH)
+    kiosk.bridge.press("cancel")
+    assert kiosk.emitted == [Cancel()]
+    kiosk.bridge.show(Idle())
+    glass.later(NOTICE_MS)
+    glass.draw()
+    assert glass.told == []
+    assert not kiosk.bridge._flash_timer.isActive()
+
+
+def test_the_preview_goes_on_from_the_look_into_its_challenges_and_the_hint_starts_anew(
+    kiosk: Kiosk, qapp: QGuiApplication
+) -> None:
+    kiosk.bridge.show(Looking(ORDER, 1, kiosk.now + 15_000))
+    kiosk.bridge.show_look(Look(Hint.CLOSER, 1.0))
+    kiosk.bridge.show_frame(synthetic_face())
+    qapp.processEvents()
+    for number, challenge in enumerate((TURN, FLASH), start=1):
+        kiosk.bridge.show(Challenged(ORDER, 1, challenge, number, kiosk.now + 10_000))
+        assert kiosk.bridge.image is not None
+        assert kiosk.bridge.progress == 0
+        kiosk.bridge.show_look(Look(Hint.HOLD_STILL, 0.5))
+        assert kiosk.bridge.progress == 0.5
     kiosk.bridge.show(Idle())
     assert kiosk.bridge.image is None
 

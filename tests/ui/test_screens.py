@@ -298,6 +298,38 @@ def test_a_right_to_left_language_mirrors_the_page(
     assert all(QRectF(0, 0, 960, 960).contains(place(target)) for target in shown.targets())
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize(("name", "colour"), [("flash-red", "#ff2828"), ("flash-black", "#000000")])
+def test_a_flash_lights_the_whole_screen_around_what_must_be_read(
+    orientation: str, name: str, colour: str, draw
+) -> None:
+    scene = next(scene for scene in SCENES if scene.name == name)
+    shown = draw(Picture(scene, "en", orientation, "light"), scale=0.5)
+    image = shown.window.grabWindow()
+    banner, width, height = round(90 * shown.u), image.width(), image.height()
+    edges = [(2, banner), (width - 3, banner), (2, height // 2), (width - 3, height - round(130 * shown.u))]
+    assert {image.pixelColor(x, y).name() for x, y in edges} == {colour}
+    lit = luminance(image)
+    ground = lit[banner, 2]
+    assert (abs(lit - ground) < 0.02).mean() > 0.4
+
+
+def test_the_window_itself_says_when_a_request_is_on_the_screen(qapp: QGuiApplication, qtbot) -> None:
+    told: list[tuple[object, int]] = []
+    bridge = Bridge(SHOP, lambda _: None, clock=lambda: NOW, reduced_motion=True)
+    bridge.on_shown = lambda challenge, index, at_ns: told.append((challenge, index))
+    window = stage(bridge)
+    window.resize(540, 960)
+    window.show()
+    QCoreApplication.processEvents()
+    assert told == []
+    state = next(scene for scene in SCENES if scene.name == "challenge-left").showing.state
+    bridge.show(state)
+    qtbot.waitUntil(lambda: bool(told), timeout=3_000)
+    assert told == [(state.challenge, 0)]
+    unload(window)
+
+
 def test_a_new_screen_fades_in_and_the_old_one_goes(qapp: QGuiApplication, qtbot) -> None:
     bridge = Bridge(SHOP, lambda _: None, clock=lambda: NOW)
     window = stage(bridge)

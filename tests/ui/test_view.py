@@ -9,12 +9,14 @@ from typing import get_args
 
 import pytest
 
+from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind
 from kiosk.domain.decision import Factor, Reason, Refuse
 from kiosk.domain.limits import LimitKind, OverLimit
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
     Answer,
     Cancel,
+    Challenged,
     Declined,
     Done,
     Event,
@@ -36,6 +38,7 @@ from kiosk.ui.texts import languages, texts
 from kiosk.ui.view import (
     Closed,
     ClosePage,
+    Flash,
     Hint,
     Look,
     OpenPage,
@@ -168,6 +171,43 @@ def test_a_mode_that_is_not_production_is_on_every_screen() -> None:
     assert not seen(replace(SCENES[0], mode="production")).banner
 
 
+FLASH = Challenge(ChallengeKind.FLASH, FLASH_COLOURS[:3], 400)
+
+
+def challenge(asked: Challenge, **rest: object) -> View:
+    return show(Challenged(ORDER, 1, asked, 1, NOW + 5_000), **rest)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ChallengeKind if kind is not ChallengeKind.FLASH])
+def test_a_request_is_said_and_shown_by_a_head_of_its_own(kind: ChallengeKind) -> None:
+    asked = challenge(Challenge(kind))
+    assert asked.screen is Screen.CHALLENGE
+    assert asked.title
+    assert asked.pose == {"turn_left": "left", "turn_right": "right"}.get(kind, "blink")
+    assert asked.body == texts("en")("challenge.why")
+    hinted = challenge(Challenge(kind), look=Look(Hint.CLOSER))
+    assert (hinted.title, hinted.body) == (asked.title, texts("en")("hint.closer"))
+
+
+def test_a_flash_is_announced_with_a_way_out_before_any_colour() -> None:
+    soon = challenge(FLASH, flash=Flash(seconds=3))
+    assert (soon.count, soon.colour) == ("3", "")
+    assert "flashing light" in soon.body
+    lit = [challenge(FLASH, flash=Flash(index=index)) for index in range(3)]
+    assert [one.colour for one in lit] == ["#ff2828", "#28ff28", "#3c3cff"]
+    over = challenge(FLASH, flash=Flash(over=True))
+    assert over.colour == over.count == ""
+    for shown in (soon, *lit, over):
+        assert shown.night, "only the colours shall light the face"
+        assert [action.id for action in shown.actions] == ["pay_another_way", "cancel"]
+
+
+@pytest.mark.parametrize("asked", [Challenge(ChallengeKind.BLINK), FLASH])
+def test_another_way_is_as_large_in_a_challenge_as_in_a_look(asked: Challenge) -> None:
+    looking = show(Looking(ORDER, 1, NOW)).actions[0]
+    assert challenge(asked).actions[0] == looking
+
+
 def test_privacy_opens_only_over_the_idle_screen() -> None:
     assert view(Showing(), Session("en", Page.PRIVACY), SHOP).screen is Screen.PRIVACY
     looking = Showing(Looking(ORDER, 1, NOW))
@@ -188,6 +228,9 @@ def test_nothing_is_missing_in_a_language(language: str) -> None:
         limit = OverLimit(kind, Money(1, "CNY")) if kind else None
         assert view(Showing(Refused(ORDER, 1, Refuse(reason, limit), NOW)), session, SHOP).title
         assert view(Showing(Offered(ORDER, NOW, Refuse(reason, limit))), session, SHOP).body
+    for scene, hint in product(SCENES, Hint):
+        showing = replace(scene.showing, look=Look(hint))
+        assert view(showing, Session(language, scene.page), SHOP).title
     for scene, receipt in product(SCENES, ReceiptStatus):
         showing = replace(scene.showing, receipt=receipt)
         assert view(showing, Session(language, scene.page), SHOP).title
