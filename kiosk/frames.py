@@ -13,7 +13,16 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Frame", "FrameSource", "PixelFormat", "SourceInfo", "SourceKind"]
+__all__ = [
+    "CameraIdentity",
+    "Frame",
+    "FrameSource",
+    "PixelFormat",
+    "SensorMetadata",
+    "SourceInfo",
+    "SourceKind",
+    "SourceTraits",
+]
 
 MAX_SIDE_PX = 8192
 """Longest side that is accepted from outside; larger pictures are refused before they are decoded in full."""
@@ -42,12 +51,80 @@ class SourceKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CameraIdentity:
+    """Who a camera is, as far as its driver and its place on the bus tell; the same after a restart.
+
+    `parts` are names and values in an order that stays (`("sensor", "imx708")`). `virtual` says why this is
+    not a sensor but a program that plays one; empty for a camera.
+    """
+
+    family: str
+    parts: tuple[tuple[str, str], ...]
+    virtual: str = ""
+
+    @property
+    def text(self) -> str:
+        """One line to pin the camera by: `pi:sensor=imx708;bus=/base/...`, printable ASCII without quotes."""
+        return f"{self.family}:" + ";".join(f"{name}={_plain(value)}" for name, value in self.parts)
+
+
+def _plain(value: str) -> str:
+    """A device names itself: only what can stand in a line of TOML, and no separator."""
+    kept = "".join(c if " " <= c <= "~" and c not in '"\\;=' else "_" for c in value.strip())
+    return kept[:_MAX_PART]
+
+
+_MAX_PART = 120
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTraits:
+    """What this kind of source gives with its frames: what it gives must be there, the rest can't be checked.
+
+    `sensor_clock`: time stamps are the driver's, on the host's monotonic clock. `frames_per_s`: the mode's
+    highest rate. `metadata`: every frame carries exposure and gain. `repeats`: how often in a row the same
+    picture may come again (webcams double frames in the dark to keep their rate).
+    """
+
+    sensor_clock: bool = False
+    frames_per_s: float | None = None
+    metadata: bool = False
+    repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """Who is delivering frames: `name` is for people, `camera_id` for pinning (stable over restarts)."""
+    """Who is delivering frames: `name` is for people, `camera_id` stays over restarts.
+
+    `identity` is what a pin is compared with; None where nobody can tell.
+    """
 
     name: str
     kind: SourceKind
     camera_id: str
+    identity: CameraIdentity | None = None
+    traits: SourceTraits = SourceTraits()
+
+
+@dataclass(frozen=True, slots=True)
+class SensorMetadata:
+    """How the sensor took a frame, as far as its driver says; None is "not said".
+
+    Gains are factors (1 is none), `colour_gains` those of red and blue. `auto_exposure`: whether the camera
+    sets exposure and gain by itself.
+    """
+
+    exposure_us: float | None = None
+    frame_duration_us: float | None = None
+    analogue_gain: float | None = None
+    digital_gain: float | None = None
+    colour_gains: tuple[float, float] | None = None
+    colour_temperature_k: float | None = None
+    lux: float | None = None
+    sensor_temperature_c: float | None = None
+    lens_position_dpt: float | None = None
+    focus_measure: float | None = None
+    auto_exposure: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +142,7 @@ class Frame:
     timestamp_ns: int
     sequence: int
     camera_id: str = field(default="")
+    metadata: SensorMetadata | None = None
 
     def __post_init__(self) -> None:
         shapes = {

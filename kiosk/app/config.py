@@ -44,6 +44,14 @@ Currency = Annotated[
 ]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=8, description="a whole number from 1 to 8")]
 
+CameraPin = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^((pi|v4l2):[ -~]{1,800})?\Z",
+        description="the line that kiosk doctor shows as camera_pin, in quotes",
+    ),
+]
+
 
 class StoreConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Who is paid, and where. `timezone` decides when a day of limits ends (IANA name)."""
@@ -82,9 +90,13 @@ class LimitsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class CameraConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """`source`: `pi`, `pi:1`, `/dev/video0`; in demo and test also a picture, a folder or a video."""
+    """`source`: `pi`, `pi:1`, `/dev/video0`; in demo and test also a picture, a folder or a video.
+
+    `pin`: the only camera that is let in, as `kiosk doctor` names it; empty: the data folder's `camera.pin`.
+    """
 
     source: str = "pi"
+    pin: CameraPin = ""
 
 
 class ScreenConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

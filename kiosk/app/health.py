@@ -8,18 +8,23 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from kiosk.acquirer.journal import InUse
+from kiosk.app.camera import REFUSALS_NAME, Refusals
 from kiosk.app.config import Config
 from kiosk.app.wiring import Base
 from kiosk.assets import assets_dir
 from kiosk.devices.cameras import open_source
+from kiosk.devices.guard import Check as GuardCheck
+from kiosk.devices.guard import Finding, FrameGuard, GuardError, PinState, difference, pin_state
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
+from kiosk.domain.ports import Mode
+from kiosk.frames import FrameSource, SourceInfo, SourceKind
 from kiosk.vision.models import Manifest, read_model, uncleared
 
 __all__ = ["Check", "checks"]
@@ -44,12 +49,15 @@ class Check:
 def checks(base: Base, camera: str) -> Iterator[Check]:
     """All checks, in the order in which a technician would mend things."""
     config = base.config
+    seen = _Seen()
     parts: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("disk", lambda: _disk(base.data_dir)),
         ("clock", _clock),
         ("models", lambda: _models(base.manifest)),
         ("model_terms", lambda: _terms(base.manifest, config)),
-        ("camera", lambda: _camera(camera, config)),
+        ("camera", lambda: _camera(camera, config.mode, seen)),
+        ("camera_pin", lambda: _camera_pin(seen.info, base.cameras.pin, config.mode)),
+        ("camera_guard", lambda: _camera_guard(seen, base.cameras.refusals)),
         ("key", lambda: _key(base)),
         ("journal", lambda: _journal(base)),
         ("gallery", lambda: _gallery(base)),
@@ -112,25 +120,115 @@ def _terms(manifest: Manifest, config: Config) -> Check:
     )
 
 
-def _camera(camera: str, config: Config) -> Check:
+@dataclass(slots=True)
+class _Seen:
+    """What a short look at the camera found, for the checks after it; `info` is None when it did not open."""
+
+    info: SourceInfo | None = None
+    frames: int = 0
+    evidence: Mapping[GuardCheck, Finding] = field(default_factory=dict)
+    refusal: GuardError | None = None
+
+
+PROBE_FRAMES: Final = 70
+"""Enough for every check of the guard; 2.3 s of a camera."""
+PROBE_S: Final = 4.0
+
+
+def _camera(camera: str, mode: Mode, seen: _Seen) -> Check:
+    source = open_source(camera)  # unguarded, to tell also of a camera that would not be let in
     try:
-        source = open_source(camera)
         source.open()
         try:
-            frame = source.read(3.0)
+            size = _probe(source, seen)
         finally:
             source.close()
     except OperatorError as error:
         found = _red("camera", error)
-        if config.mode not in ("demo", "test"):
+        if mode not in ("demo", "test"):
             return found
         sample = assets_dir() / "demo" / "probe" / "stranger.jpg"
         return replace(
             found, status="amber", action=f"{found.action.rstrip('.')}. Without one: --camera {sample}"
         )
-    if frame is None:
-        return Check("camera", "red", f"{source.info.name} gives no picture", "Check the cable; try another.")
-    return Check("camera", "green", f"{source.info.name}, {frame.width} x {frame.height}")
+    name = source.info.name
+    if not size:
+        return Check("camera", "red", f"{name} gives no picture", "Check the cable; try another.")
+    virtual = source.info.identity.virtual if source.info.identity else ""
+    if virtual:
+        status: Status = "amber" if mode in ("demo", "test") else "red"
+        return Check("camera", status, f"{name}, {size}: {virtual}", "Production wants a camera.")
+    return Check("camera", "green", f"{name}, {size}")
+
+
+def _probe(source: FrameSource, seen: _Seen) -> str:
+    """Look at an open source for a moment, under the guard; the size of its pictures, empty without one."""
+    size, guard, until = "", None, time.monotonic() + PROBE_S
+    most = PROBE_FRAMES if source.info.kind is SourceKind.LIVE else 1
+    try:
+        while seen.frames < most and (left_s := until - time.monotonic()) > 0:
+            frame = source.read(left_s)
+            seen.info = source.info
+            if frame is None:
+                break
+            guard, size = guard or FrameGuard(source.info), f"{frame.width} x {frame.height}"
+            seen.frames += 1
+            guard.admits(frame)
+    except GuardError as refusal:
+        seen.refusal = refusal
+    if guard is not None:
+        seen.evidence = guard.evidence
+    return size
+
+
+def _camera_pin(info: SourceInfo | None, pin: str, mode: Mode) -> Check:
+    if info is None:
+        detail = "unavailable: no camera was seen" + (f"; pinned is {pin}" if pin else "")
+        return Check("camera_pin", "amber", detail, "Mend the camera first.")
+    state = pin_state(info, pin)
+    if state is PinState.UNAVAILABLE:
+        action = "Look at the kiosk's own camera: a picture or a recording has no identity."
+        return Check("camera_pin", "amber", f"{state}: {info.camera_id}", action)
+    detail = f"{state}: this camera is {info.camera_id}"
+    if state is PinState.OK:
+        return Check("camera_pin", "green", detail)
+    if info.identity is None:
+        return Check("camera_pin", "red" if pin else "amber", f"{detail}: nothing tells who it is", _NAMELESS)
+    action = f'If it is the right camera, set in the configuration, under [camera]: pin = "{info.camera_id}"'
+    if state is PinState.WRONG:
+        return Check("camera_pin", "red", f"{detail}; {difference(info.identity, pin)}", action)
+    return Check("camera_pin", "amber" if mode in ("demo", "test") else "red", detail, action)
+
+
+_NAMELESS: Final = (
+    "Use a camera that the kernel describes (/sys/class/video4linux); this one can't be pinned."
+)
+
+
+def _camera_guard(seen: _Seen, refusals: Refusals) -> Check:
+    """What the guard found in the probe, and what it refused since anyone looked."""
+    refused = ", ".join(f"{check} {count}" for check, count in refusals.counts().items())
+    if seen.refusal is not None:
+        detail = f"{seen.refusal.check}: {seen.refusal.what}"
+        return Check("camera_guard", "red", detail, seen.refusal.do)
+    found = [f"{finding}: {', '.join(_with(seen.evidence, finding)) or 'nothing'}" for finding in Finding]
+    detail = f"frames {seen.frames}; " + "; ".join(found)
+    if refused:
+        return Check("camera_guard", "amber", f"{detail}; refused so far: {refused}", _LOOK_INTO_REFUSALS)
+    if Finding.PASSED not in seen.evidence.values():
+        return Check("camera_guard", "amber", detail, "Nothing can be checked without a camera that runs.")
+    return Check("camera_guard", "green", detail)
+
+
+_LOOK_INTO_REFUSALS: Final = (
+    f"Look at what is connected between sensor and kiosk, then delete {REFUSALS_NAME} in the data folder."
+)
+
+
+def _with(evidence: Mapping[GuardCheck, Finding], finding: Finding) -> list[str]:
+    """The frames' checks with that finding: kind and pin of the camera have lines of their own."""
+    apart = (GuardCheck.CAMERA, GuardCheck.PIN)
+    return [str(check) for check, found in evidence.items() if found is finding and check not in apart]
 
 
 def _key(base: Base) -> Check:

@@ -23,18 +23,17 @@ from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Terminal, policy_request
 from kiosk.acquirer.policy import PolicyStore
 from kiosk.acquirer.trust import Trust, load_trust
+from kiosk.app.camera import Cameras
 from kiosk.app.config import Config, default_data_dir, load
-from kiosk.app.kernel import Kernel, LookDone, Looker, People, Setting
+from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
 from kiosk.app.look import CameraLooker
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.workers import AcquirerWorkers, SystemClock
-from kiosk.devices.cameras import open_source
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Policy
 from kiosk.domain.payment import Answer, Order, Result
 from kiosk.domain.ports import KeyPort, TillLink
-from kiosk.frames import FrameSource
 from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.store import GalleryStore, Loaded
 from kiosk.gallery.template import PayerRecord
@@ -42,7 +41,7 @@ from kiosk.vision.look import LookRules
 from kiosk.vision.models import Role, check_mode, load_manifest, thresholds_of
 from kiosk.vision.pipeline import Vision
 
-__all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_camera", "open_kiosk", "open_money"]
+__all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_kiosk", "open_money"]
 
 TRUST_PLACES: Final = ("acquirer.json", "sandbox/acquirer.json")
 """Where the acquirer's address and keys are looked for in the data folder; the second is a sandbox's own."""
@@ -59,7 +58,12 @@ class Base:
         self._gallery_seen: tuple[int, int, int] | None = None
         self.manifest = load_manifest()
 
-    # --- vision ---
+    # --- camera and vision ---
+
+    @cached_property
+    def cameras(self) -> Cameras:
+        """Every camera that this kiosk opens, under the pin and the guard."""
+        return Cameras(self.config, self.data_dir)
 
     def vision(self) -> Vision:
         """The interpreters, every file hash-checked; for one thread. Production wants leave to sell each."""
@@ -260,7 +264,7 @@ class NoTill:
 class NoCamera:
     """Nobody is looked at."""
 
-    def start(self, look: int, done: Callable[[LookDone], None]) -> None:
+    def start(self, look: int, tell: Callable[[LookDone | LookChallenge], None]) -> None:
         """Nothing to do."""
 
     def stop(self) -> None:
@@ -303,22 +307,11 @@ def open_base(
 
 
 @contextmanager
-def open_camera(text: str) -> Iterator[FrameSource]:
-    """An open frame source; closed, light off, when the block ends."""
-    source = open_source(text)
-    source.open()
-    try:
-        yield source
-    finally:
-        source.close()
-
-
-@contextmanager
 def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None = None) -> Iterator[Kiosk]:
     """Everything joined: a kiosk that can look and take payments."""
     source = camera or base.config.camera.source
     looker = CameraLooker(
-        lambda: open_source(source),
+        lambda: base.cameras.open_source(source),
         base.vision(),
         base.look_rules(),
         mode=base.config.mode,

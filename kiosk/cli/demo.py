@@ -192,10 +192,8 @@ class _Player:
 
     def play(self, sale: Sale) -> None:
         """One sale, from the offer to the idle screen. OperatorError when it ends otherwise than it must."""
-        from kiosk.devices.cameras import open_source
-
         say(f"\n== {sale.title} ==")
-        self._kiosk.looker.open_source = lambda: open_source(str(sale.picture))
+        self._kiosk.looker.open_source = lambda: self._base.cameras.open_source(str(sale.picture))
         store = self._base.config.store
         order = Order(f"DEMO-{secrets.token_hex(4)}", Money.parse(sale.amount, store.currency), store.payee)
         self._kiosk.kernel.post(Offer(order))

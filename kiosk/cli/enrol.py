@@ -51,14 +51,12 @@ def enrol(
     if digits and not _DIGITS.fullmatch(digits):
         raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")
     from kiosk.app.enrol import capture
-    from kiosk.app.look import require_source_for
-    from kiosk.app.wiring import open_base, open_camera
+    from kiosk.app.wiring import open_base
     from kiosk.domain.decision import LookOutcome
     from kiosk.domain.masking import mask_account, mask_name
     from kiosk.gallery.template import PayerRecord, Reference, Template
 
-    with open_base(data_dir, config, complain) as base, open_camera(camera) as source:
-        require_source_for(base.config.mode, source.info)
+    with open_base(data_dir, config, complain) as base, base.cameras.opened(camera) as source:
         vision = base.vision()
         found = capture(source, vision, base.look_rules())
         if found.outcome is not LookOutcome.LIVE or found.reference is None:

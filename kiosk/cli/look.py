@@ -20,11 +20,10 @@ def look(camera: Camera, data_dir: DataDir = None, config: ConfigFile = None, js
 
     Example: kiosk look --camera photo.jpg --json
     """
-    from kiosk.app.look import look_at, require_source_for
-    from kiosk.app.wiring import open_base, open_camera
+    from kiosk.app.look import look_at
+    from kiosk.app.wiring import open_base
 
-    with open_base(data_dir, config, complain) as base, open_camera(camera) as source:
-        require_source_for(base.config.mode, source.info)
+    with open_base(data_dir, config, complain) as base, base.cameras.opened(camera) as source:
         result = look_at(source, base.vision(), base.look_rules())
         if result is None:
             return

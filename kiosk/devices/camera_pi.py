@@ -7,6 +7,7 @@ the last array that shows it is gone, so a frame stays whole for as long as anyo
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from concurrent.futures import TimeoutError as JobTimeout
 from typing import Any, Final
 
@@ -14,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.domain.errors import OperatorError
-from kiosk.frames import Frame, PixelFormat, SourceInfo, SourceKind
+from kiosk.frames import (
+    CameraIdentity,
+    Frame,
+    PixelFormat,
+    SensorMetadata,
+    SourceInfo,
+    SourceKind,
+    SourceTraits,
+)
 
 __all__ = ["PiSource"]
 
@@ -23,6 +32,10 @@ HEIGHT_PX: Final = 720
 FRAMES_PER_S: Final = 30
 BUFFERS: Final = 6
 """One is being filled, one waits, and vision and the preview may hold two each."""
+
+_TRAITS: Final = SourceTraits(sensor_clock=True, frames_per_s=FRAMES_PER_S, metadata=True)
+_ON_THE_BOARD: Final = "/base/"
+"""How libcamera's id of a camera begins that the board's device tree knows; its simulated ones have none."""
 
 # picamera2's names are those of DRM, where the first letter is the last byte in memory.
 _RGB_FORMATS: Final = {"BGR888": PixelFormat.RGB888, "RGB888": PixelFormat.BGR888}
@@ -33,14 +46,14 @@ class PiSource:
 
     def __init__(self, number: int = 0) -> None:
         self._number = number
-        self._info = SourceInfo(f"pi:{number}", SourceKind.LIVE, f"pi:{number}")
+        self._info = SourceInfo(f"pi:{number}", SourceKind.LIVE, f"pi:{number}", traits=_TRAITS)
         self._camera: Any = None
         self._job: Any = None
         self._sequence = 0
 
     @property
     def info(self) -> SourceInfo:
-        """`camera_id` is libcamera's id (the sensor's place on its bus) once the camera was opened."""
+        """Once it was opened, with identity: the sensor's model and libcamera's id (its place on its bus)."""
         return self._info
 
     @property
@@ -67,8 +80,7 @@ class PiSource:
                 where=self._info.name,
                 do="Close the program that uses it; else restart the device",
             ) from error
-        name = str(described.get("Model") or self._info.name)
-        self._info = SourceInfo(name, SourceKind.LIVE, f"pi:{described['Id']}")
+        self._info = _described(described, self._info.name)
         self._camera, self._job, self._sequence = camera, None, 0
 
     def read(self, timeout_s: float) -> Frame | None:
@@ -120,15 +132,49 @@ def _start(camera: Any) -> None:
     camera.start()
 
 
+def _described(camera: Mapping[str, Any], name: str) -> SourceInfo:
+    """The camera as libcamera describes it; `name` where it does not say the sensor's model."""
+    model, place = str(camera.get("Model") or ""), str(camera["Id"])
+    identity = CameraIdentity(
+        "pi",
+        (("sensor", model), ("bus", place)),
+        virtual="" if place.startswith(_ON_THE_BOARD) else f"libcamera's {place}, which is on no bus",
+    )
+    return SourceInfo(model or name, SourceKind.LIVE, identity.text, identity, _TRAITS)
+
+
+def _metadata(said: Mapping[str, Any]) -> SensorMetadata:
+    """libcamera's controls of one request, by their names there (libcamera, control_ids_core.yaml)."""
+
+    def number(name: str) -> float | None:
+        return float(said[name]) if name in said else None
+
+    gains = said.get("ColourGains")
+    return SensorMetadata(
+        exposure_us=number("ExposureTime"),
+        frame_duration_us=number("FrameDuration"),
+        analogue_gain=number("AnalogueGain"),
+        digital_gain=number("DigitalGain"),
+        colour_gains=None if gains is None else (float(gains[0]), float(gains[1])),
+        colour_temperature_k=number("ColourTemperature"),
+        lux=number("Lux"),
+        sensor_temperature_c=number("SensorTemperature"),
+        lens_position_dpt=number("LensPosition"),
+        focus_measure=number("FocusFoM"),
+        auto_exposure="AeLocked" in said or bool(said.get("AeState")),
+    )
+
+
 def _frame(request: Any, sequence: int, camera_id: str) -> Frame:
     """The request's main stream as a frame. It takes over the caller's reference to the request."""
     stream = request.config["main"]
-    timestamp_ns = int(request.get_metadata()["SensorTimestamp"])
+    said = request.get_metadata()
+    timestamp_ns = int(said["SensorTimestamp"])
     with _picamera2(camera_id).MappedArray(request, "main", reshape=False, write=False) as mapped:
         memory = np.asarray(_Lease(request, mapped.array))
     width, height = stream["size"]
     planes, layout = _planes(memory, stream["format"], width, height, stream["stride"])
-    return Frame(planes, layout, width, height, timestamp_ns, sequence, camera_id)
+    return Frame(planes, layout, width, height, timestamp_ns, sequence, camera_id, _metadata(said))
 
 
 def _planes(

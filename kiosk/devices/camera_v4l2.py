@@ -1,15 +1,17 @@
 """A USB or built-in camera under Linux (V4L2), by OpenCV.
 
 Waiting is bounded: `read` comes back within its time even where the camera stands still. A missing device, a
-missing permission and a device that is busy each have their own line.
+missing permission and a device that is busy each have their own line. Who the camera is, sysfs says.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -17,21 +19,29 @@ import cv2
 import numpy as np
 
 from kiosk.domain.errors import OperatorError
-from kiosk.frames import Frame, PixelFormat, SourceInfo, SourceKind
+from kiosk.frames import CameraIdentity, Frame, PixelFormat, SourceInfo, SourceKind, SourceTraits
 
 __all__ = ["V4l2Source"]
 
 WIDTH_PX: Final = 1280
 HEIGHT_PX: Final = 720
 FRAMES_PER_S: Final = 30
+_MAX_RATE: Final = 1000
 
 Connect: TypeAlias = Callable[[str], Any]
 """Opens a device's path as something that behaves like `cv2.VideoCapture`."""
 Wait: TypeAlias = Callable[[Any, int], bool]
 """Waits at most that many nanoseconds for a frame, and grabs it."""
 
-_BY_ID = Path("/dev/v4l/by-id")
-_SYSTEM = Path("/sys/class/video4linux")
+_DEVICES_BY_NUMBER = Path("/sys/dev/char")
+_PROGRAMS: Final = frozenset(
+    {"v4l2loopback", "v4l2 loopback", "vivid", "vimc", "vicodec", "vim2m", "visl", "vidtv"}
+)
+"""Drivers that deliver what a program, not a sensor, put in."""
+_PLAYED_BUSES: Final = ("vhci_hcd", "dummy_hcd")
+"""Host controllers of USB over a network (usbip) and of USB devices that are programs (gadget tests)."""
+_DOUBLED: Final = 1
+"""In the dark, webcams expose for two frames' time and deliver each picture twice."""
 
 
 class V4l2Source:
@@ -41,9 +51,10 @@ class V4l2Source:
         self._device = device
         self._connect = connect or _connect
         self._wait = wait or _wait
-        self._info = SourceInfo(_name(device), SourceKind.LIVE, _camera_id(device))
+        self._info = _described(device)
         self._capture: Any = None
         self._sequence = 0
+        self._clocked = False
 
     @property
     def info(self) -> SourceInfo:
@@ -75,7 +86,10 @@ class V4l2Source:
             (cv2.CAP_PROP_BUFFERSIZE, 2),
         ):
             capture.set(setting, value)
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
         self._capture, self._sequence = capture, 0
+        # Anew, from the device that is open now: another one may have got its number since.
+        self._info = _described(self._device, rate if 1 <= rate <= _MAX_RATE else None)
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame; None when none came in time, or the camera was pulled out (then it has ended)."""
@@ -90,12 +104,16 @@ class V4l2Source:
             return None
         if not delivered:
             return None
+        stamp_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        if self._sequence == 0:  # a driver has a clock or has none; one that loses it later is no such driver
+            self._clocked = stamp_ns != 0
+            self._info = replace(self._info, traits=replace(self._info.traits, sensor_clock=self._clocked))
         frame = Frame(
             planes=(np.asarray(bgr, np.uint8),),
             format=PixelFormat.BGR888,
             width=bgr.shape[1],
             height=bgr.shape[0],
-            timestamp_ns=round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6) or time.monotonic_ns(),
+            timestamp_ns=stamp_ns if self._clocked else time.monotonic_ns(),
             sequence=self._sequence,
             camera_id=self._info.camera_id,
         )
@@ -134,16 +152,59 @@ def _check_device(device: str) -> None:
         )
 
 
-def _camera_id(device: str) -> str:
-    """A name that stays when devices are numbered anew: udev's link by serial number, where there is one."""
-    links = sorted(_BY_ID.iterdir()) if _BY_ID.is_dir() else []
-    same = [link.name for link in links if link.resolve() == Path(device).resolve()]
-    return f"v4l2:{same[0] if same else _name(device)}"
+def _described(device: str, frames_per_s: float | None = None) -> SourceInfo:
+    """The camera behind `device`, as the kernel tells; named by its path where it tells nothing."""
+    identity = _identity(device)
+    card = dict(identity.parts)["card"] if identity else ""
+    return SourceInfo(
+        card or device,
+        SourceKind.LIVE,
+        identity.text if identity else f"v4l2:{device}",
+        identity,
+        SourceTraits(sensor_clock=True, frames_per_s=frames_per_s, repeats=_DOUBLED),
+    )
 
 
-def _name(device: str) -> str:
-    """What the driver calls the camera, or the device's path."""
+def _identity(device: str) -> CameraIdentity | None:
+    """From the device's number, not from its name: a link or a node with another name leads to the same."""
     try:
-        return (_SYSTEM / Path(device).name / "name").read_text("utf-8", "replace").strip() or device
+        number = Path(device).stat().st_rdev
+        node = (_DEVICES_BY_NUMBER / f"{os.major(number)}:{os.minor(number)}").resolve(strict=True)
     except OSError:
-        return device
+        return None
+    if node.parent.name != "video4linux":
+        return None
+    hardware = (node / "device").resolve()
+    driver = (hardware / "driver").resolve().name if (hardware / "driver").exists() else ""
+    usb = next((place for place in (hardware, *hardware.parents) if (place / "idVendor").is_file()), None)
+    parts = [("driver", driver), ("card", _said(node / "name"))]
+    if usb is not None:
+        ids = f"{_said(usb / 'idVendor')}:{_said(usb / 'idProduct')}"
+        parts += [("usb", ids), ("serial", _said(usb / "serial"))]
+    parts += [("bus", _place(hardware, usb)), ("index", _said(node / "index"))]
+    return CameraIdentity("v4l2", tuple(parts), virtual=_program(node, driver))
+
+
+def _place(hardware: Path, usb: Path | None) -> str:
+    """Controller, ports and interface: without the bus's number, which depends on who was found first."""
+    if usb is None:
+        return hardware.name
+    root = next((place for place in (usb, *usb.parents) if re.fullmatch(r"usb\d+", place.name)), usb)
+    ports, interface = usb.name.partition("-")[2], hardware.name.partition(":")[2]
+    return f"{root.parent.name}/{ports}:{interface}"
+
+
+def _program(node: Path, driver: str) -> str:
+    """Why the device is a program's and not a sensor's; empty when nothing says so."""
+    if driver in _PROGRAMS or "virtual" in node.parts or not (node / "device").exists():
+        return f"a program's device ({driver or _said(node / 'name') or node.name})"
+    played = [part for part in node.parts if part.startswith(_PLAYED_BUSES)]
+    return f"a camera on a bus that is a program's ({played[0]})" if played else ""
+
+
+def _said(path: Path) -> str:
+    """One line of sysfs; empty where there is none."""
+    try:
+        return path.read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""

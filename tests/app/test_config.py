@@ -54,6 +54,7 @@ def test_the_example_that_ships_is_valid() -> None:
         ("[models]\naccept_without_leave = [3]", ["models.accept_without_leave = [3]", "a list of texts"]),
         ('[store]\ncurrency = "XXX"', ["store.currency = 'XXX'", "CNY"]),
         ('[store]\ntimezone = "Mars/Olympus"', ["store.timezone = 'Mars/Olympus'", "IANA"]),
+        ('[camera]\npin = "imx708"', ["camera.pin = 'imx708'", "the line that kiosk doctor shows"]),
         ("[screen]\nlanguage = 3", ["screen.language = 3", "'en', 'zh-Hans'"]),
         ("store = 3", ["store = 3", "a table: [store]"]),
         ("mode = ", ["not valid TOML", "line 1"]),

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kiosk.app.camera import Cameras
+from kiosk.app.config import Config
 from kiosk.app.enrol import capture
 from kiosk.app.kernel import LookDone
 from kiosk.app.look import CameraLooker, look_at, require_source_for
-from kiosk.app.wiring import open_camera
 from kiosk.devices.cameras import open_source
 from kiosk.domain.decision import LookOutcome
 from kiosk.domain.errors import OperatorError
@@ -130,15 +131,17 @@ class EveryTemplate:
         return seen
 
 
-def test_only_the_look_s_template_outlives_it_and_nothing_outlives_a_cancel(vision: Vision) -> None:
+def test_only_the_look_s_template_outlives_it_and_nothing_outlives_a_cancel(
+    vision: Vision, tmp_path: Path
+) -> None:
     seeing, rules, stopped = EveryTemplate(vision), LookRules.of(vision.manifest), []
-    with open_camera(str(PICTURE)) as source:
+    with Cameras(Config(), tmp_path).opened(str(PICTURE)) as source:
         result = look_at(source, seeing, rules)  # type: ignore[arg-type]
     assert result is not None
     assert result.template is not None
     assert result.template.any()
     seeing.after = lambda: stopped.append(True)
-    with open_camera(str(PICTURE)) as source:
+    with Cameras(Config(), tmp_path).opened(str(PICTURE)) as source:
         assert look_at(source, seeing, rules, stopped=lambda: bool(stopped)) is None  # type: ignore[arg-type]
     assert len(seeing.given) == 2
     assert not any(template.any() for template in seeing.given)

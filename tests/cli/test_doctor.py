@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kiosk.acquirer.journal import Journal
+from kiosk.app import health
+from kiosk.app.camera import Refusals
+from kiosk.devices.guard import Check
 from kiosk.ui import window
 from kiosk.vision.models import load_manifest
 
+from ..devices import fake_picamera2
 from ..permissions import of_somebody_else
 from ..sandbox.conftest import Running, running
 from .conftest import DEMO, Kiosk
@@ -87,6 +94,88 @@ def test_a_missing_camera_is_red_only_where_a_camera_is_needed(
     assert camera["status"] == status
     assert "/dev/video99" in camera["detail"]
     assert (f"--camera {STILL}" in camera["action"]) is (status == "amber")
+
+
+PI = "pi:sensor=imx708;bus=/base/soc/i2c@1a"
+OTHER_PI = "pi:sensor=imx219;bus=/base/soc/i2c@1a"
+
+
+@pytest.fixture
+def pi(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A Raspberry Pi's camera whose last ten frames are there at once; what it says can be changed."""
+    frames, changes = 10, {}
+    first_ns = time.monotonic_ns()
+    told = fake_picamera2.CompletedRequest.get_metadata
+
+    def said(request: Any) -> dict[str, Any]:
+        nonlocal first_ns
+        if request.number == 0:
+            first_ns = time.monotonic_ns() - frames * 33_333_000
+        stamp = first_ns + request.number * 33_333_000
+        return {**told(request), "SensorTimestamp": stamp, **changes}
+
+    monkeypatch.setattr(fake_picamera2.CompletedRequest, "get_metadata", said)
+    monkeypatch.setattr(health, "PROBE_FRAMES", frames)
+    monkeypatch.setitem(sys.modules, "picamera2", fake_picamera2)
+    return changes
+
+
+@pytest.mark.parametrize(
+    ("mode", "pin", "status", "state"),
+    [
+        ("demo", "", "amber", "missing"),
+        ("test", PI, "green", "ok"),
+        ("production", PI, "green", "ok"),
+        ("training", "", "red", "missing"),
+        ("production", "", "red", "missing"),
+        ("test", OTHER_PI, "red", "wrong"),
+    ],
+)
+def test_the_camera_s_pin_is_told_and_how_to_set_it(
+    kiosk: Kiosk, data_dir: Path, *, pi: Any, mode: str, pin: str, status: str, state: str
+) -> None:
+    data_dir.mkdir()
+    found = examined(kiosk, data_dir, f'mode = "{mode}"\n[camera]\npin = "{pin}"', "pi")
+    assert found["camera"]["status"] == "green"
+    assert found["camera_pin"]["status"] == status
+    assert found["camera_pin"]["detail"].startswith(f"{state}: this camera is {PI}")
+    assert (f'pin = "{PI}"' in found["camera_pin"]["action"]) is (status != "green")
+    assert ("pinned 'imx219'" in found["camera_pin"]["detail"]) is (state == "wrong")
+
+
+def test_a_pin_that_provisioning_wrote_counts(kiosk: Kiosk, data_dir: Path, pi: Any) -> None:
+    data_dir.mkdir()
+    (data_dir / "camera.pin").write_text(PI)
+    assert examined(kiosk, data_dir, 'mode = "production"', "pi")["camera_pin"]["status"] == "green"
+
+
+def test_of_a_picture_pin_and_guard_are_unavailable(kiosk: Kiosk, data_dir: Path) -> None:
+    data_dir.mkdir()
+    found = examined(kiosk, data_dir)
+    assert found["camera_pin"]["detail"].startswith("unavailable")
+    assert "passed: nothing" in found["camera_guard"]["detail"]
+
+
+def test_the_guard_tells_what_it_checked_and_what_it_refused_before(
+    kiosk: Kiosk, data_dir: Path, pi: Any
+) -> None:
+    data_dir.mkdir()
+    guard = examined(kiosk, data_dir, camera="pi")["camera_guard"]
+    assert guard["status"] == "green"
+    assert "freshness" in guard["detail"].partition("unavailable")[0]
+    assert "jitter" in guard["detail"].partition("unavailable")[2]
+    Refusals(data_dir / "camera-refusals.json").add(Check.REPETITION)
+    guard = examined(kiosk, data_dir, camera="pi")["camera_guard"]
+    assert guard["status"] == "amber"
+    assert guard["detail"].endswith("refused so far: repetition 1")
+
+
+def test_a_camera_that_breaks_a_rule_is_red_with_the_rule(kiosk: Kiosk, data_dir: Path, pi: Any) -> None:
+    data_dir.mkdir()
+    pi["ExposureTime"] = 90_000
+    guard = examined(kiosk, data_dir, camera="pi")["camera_guard"]
+    assert guard["status"] == "red"
+    assert guard["detail"].startswith("metadata: exposure_us is 90000")
 
 
 def test_a_folder_that_may_not_be_written_says_what_to_do_on_every_line(

@@ -1,4 +1,4 @@
-"""Every frame source keeps the port's promises (`kiosk.frames.FrameSource`)."""
+"""Every frame source keeps the port's promises (`kiosk.frames.FrameSource`), and so does one under guard."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from kiosk.devices.camera_v4l2 import V4l2Source
 from kiosk.devices.cameras import open_source
+from kiosk.devices.guard import Check, Finding, GuardedSource, GuardError
 from kiosk.frames import FrameSource, SourceKind
 
 DEVICES = Path(__file__).parent.parent / "devices"
@@ -26,6 +28,8 @@ def load(name: str):
 
 
 pictures = load("pictures")
+picamera2 = load("fake_picamera2")
+WEBCAM_MS = 1000.0
 
 
 class Webcam:
@@ -40,8 +44,8 @@ class Webcam:
     def set(self, _setting, _value):
         return True
 
-    def get(self, _setting):
-        return 1000.0 + 33.3 * (3 - self.left)
+    def get(self, setting):
+        return 30.0 if setting == cv2.CAP_PROP_FPS else WEBCAM_MS + 33.3 * (3 - self.left)
 
     def retrieve(self):
         self.left -= 1
@@ -66,7 +70,7 @@ def video(tmp_path: Path, _patch) -> FrameSource:
 
 
 def pi(_tmp_path: Path, patch) -> FrameSource:
-    patch.setitem(sys.modules, "picamera2", load("fake_picamera2"))
+    patch.setitem(sys.modules, "picamera2", picamera2)
     return open_source("pi")
 
 
@@ -84,6 +88,8 @@ KINDS = {
     v4l2: SourceKind.LIVE,
 }
 Make = Callable[[Path, pytest.MonkeyPatch], FrameSource]
+JUST_AFTER_NS = {pi: picamera2.FIRST_NS + 200_000_000, v4l2: round(WEBCAM_MS * 1e6) + 200_000_000}
+"""When a guard says that frames arrive: shortly after the cameras here say that they were taken."""
 
 
 @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
@@ -91,11 +97,17 @@ def make(request: pytest.FixtureRequest) -> Make:
     return request.param
 
 
-@pytest.fixture
-def source(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(params=[False, True], ids=["bare", "guarded"])
+def source(request: pytest.FixtureRequest, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = make(tmp_path, monkeypatch)
+    if request.param:
+        source = guarded(source, make)
     yield source
     source.close()
+
+
+def guarded(source: FrameSource, make: Make, pin: str = "") -> GuardedSource:
+    return GuardedSource(source, pin=pin, mode="test", clock=lambda: JUST_AFTER_NS.get(make, 0))
 
 
 def some(source: FrameSource, most: int = 5):
@@ -170,3 +182,31 @@ def test_what_is_recorded_runs_dry_and_says_so(dry, tmp_path, monkeypatch):
     assert len(frames) == {image: 1, folder: 3, video: 12}[dry]
     assert source.ended
     assert source.read(0.01) is None
+
+
+GIVES = {
+    pi: {Check.METADATA, Check.RESPONSE, Check.FRESHNESS, Check.ORDER, Check.CAMERA},
+    v4l2: {Check.FRESHNESS, Check.ORDER},
+}
+"""What a few frames of each camera here can be checked for, beyond their numbers and their shape."""
+
+
+def test_what_a_source_does_not_give_is_unavailable_and_never_passed(make, tmp_path, monkeypatch):
+    source = guarded(make(tmp_path, monkeypatch), make)
+    source.open()
+    frames = sum(1 for _ in some(source, 3))
+    passed = {check for check, found in source.evidence.items() if found is Finding.PASSED}
+    source.close()
+    assert frames == (1 if make is image else 3)
+    assert set(source.evidence) == set(Check)
+    if KINDS[make] is SourceKind.LIVE:
+        assert passed == GIVES[make] | {Check.SEQUENCE, Check.SHAPE, Check.STALL}
+    else:
+        assert passed == set()
+
+
+def test_the_wrong_camera_is_refused_and_its_light_is_off(tmp_path, monkeypatch):
+    source = guarded(pi(tmp_path, monkeypatch), pi, pin="pi:sensor=imx219;bus=/base/soc/i2c@1a")
+    with pytest.raises(GuardError, match="sensor 'imx708', pinned 'imx219'"):
+        source.open()
+    assert source.ended

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 PADDING = 64
+FIRST_NS = 5_000_000_000
 
 
 class MappedArray:
@@ -46,7 +47,16 @@ class CompletedRequest:
             self.camera.recycle(self.buffer)
 
     def get_metadata(self):
-        return {"SensorTimestamp": 5_000_000_000 + self.number * 33_333_000, "ExposureTime": 9000}
+        return {
+            "SensorTimestamp": FIRST_NS + self.number * 33_333_000,
+            "ExposureTime": 9000,
+            "FrameDuration": 33_333,
+            "AnalogueGain": 2.0,
+            "DigitalGain": 1.0,
+            "ColourGains": (1.8, 1.6),
+            "Lux": 250.0 + self.number,
+            "AeLocked": True,
+        }
 
 
 class Job:

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from kiosk.devices.camera_pi import PiSource, _planes
+from kiosk.devices.camera_pi import PiSource, _metadata, _planes
 from kiosk.domain.errors import OperatorError
-from kiosk.frames import PixelFormat
+from kiosk.frames import PixelFormat, SensorMetadata
 
 from . import fake_picamera2 as fake
 
@@ -50,9 +50,39 @@ def test_a_busy_camera_is_said_so(library, monkeypatch):
         PiSource().open()
 
 
-def test_the_camera_is_pinned_by_libcameras_id(source):
-    assert source.info.camera_id == "pi:/base/soc/i2c@1a"
+def test_the_camera_is_pinned_by_its_sensor_and_libcameras_id(source):
+    assert source.info.camera_id == "pi:sensor=imx708;bus=/base/soc/i2c@1a"
+    assert source.info.identity.text == source.info.camera_id
+    assert source.info.identity.virtual == ""
     assert source.info.name == "imx708"
+
+
+def test_a_camera_that_is_not_on_the_board_is_no_sensor(library, monkeypatch):
+    monkeypatch.setattr(library, "cameras", ({"Num": 0, "Model": "Virtual", "Id": "Virtual0"},))
+    source = PiSource()
+    source.open()
+    assert "Virtual0" in source.info.identity.virtual
+    source.close()
+
+
+def test_a_frame_says_how_the_sensor_took_it(source):
+    assert source.read(1).metadata == SensorMetadata(
+        exposure_us=9000,
+        frame_duration_us=33_333,
+        analogue_gain=2.0,
+        digital_gain=1.0,
+        colour_gains=(1.8, 1.6),
+        lux=250.0,
+        auto_exposure=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "automatic"),
+    [({}, False), ({"AeLocked": False}, True), ({"AeState": 0}, False), ({"AeState": 2}, True)],
+)
+def test_auto_exposure_runs_where_libcamera_tells_its_state(said, automatic):
+    assert _metadata(said).auto_exposure is automatic
 
 
 def test_a_frame_shows_the_cameras_own_memory(source, library):
