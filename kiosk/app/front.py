@@ -1,7 +1,7 @@
 """The front of the kiosk: kernel, camera and screen joined, each in its own thread.
 
 The Qt thread draws and posts presses; the kernel's thread steps and shows states; the look's thread shows
-frames and hints. Nobody waits for another.
+frames and hints, and hears from the screen when a challenge could be seen. Nobody waits for another.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from kiosk.app.config import Config
 from kiosk.app.wiring import Kiosk
+from kiosk.domain.challenge import ChallengeKind
 from kiosk.domain.limits import Policy
 from kiosk.domain.payment import Approved, Means, NotSent, Refused, State
 from kiosk.domain.receipt import render
@@ -80,6 +81,11 @@ class Front:
         self.kiosk.kernel.on_state = self._show
         self.kiosk.looker.on_frame = bridge.show_frame
         self.kiosk.looker.on_progress = self._show_look
+        # Who asked for less motion is not flashed at.
+        self.kiosk.looker.kinds = tuple(
+            kind for kind in ChallengeKind if kind is not ChallengeKind.FLASH or not bridge.reducedMotion
+        )
+        bridge.on_shown = self.kiosk.looker.shown
         self.kiosk.kernel.on_policy = self._take_policy
         if self.kiosk.kernel.setting.policy is None:
             bridge.show_closed(Closed.OUT_OF_ORDER)  # until one comes

@@ -1,4 +1,4 @@
-"""The camera's worker: from the press to a decision about the presentation, then off again.
+"""The camera's worker: from the press to a decision about the presentation, challenged or not, then off.
 
 One thread a look reads the source. A live camera's frames go through `VisionWorker` (newest frame wins); a
 picture or a recording is looked at frame by frame, because nothing of it may be skipped. The camera is open
@@ -15,7 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.app.kernel import LookDone
+from kiosk.app.challenger import Answered, Challenger, Watch
+from kiosk.app.kernel import LookChallenge, LookDone
+from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import LookOutcome
 from kiosk.domain.errors import OperatorError
 from kiosk.frames import Frame, FrameSource, SourceInfo, SourceKind
@@ -46,46 +48,35 @@ def look_at(
     stopped: Callable[[], bool] = lambda: False,
     on_frame: Callable[[Frame], None] = lambda frame: None,
     on_progress: Callable[[Hint | None, float], None] = lambda hint, progress: None,
+    then: Callable[[LookResult, NDArray[np.float32] | None, Watch], LookResult] | None = None,
 ) -> LookResult | None:
     """One look at an open `source`; None when it was stopped. Ends after the rules' time at the latest.
 
-    The frames' own templates are overwritten before it returns; the result's is the caller's to overwrite.
+    `then` gets what was found, the payer's template (to keep or to overwrite) and the means to watch on, and
+    has the last word; its time is its own. The frames' own templates are overwritten before it returns; the
+    result's is the caller's to overwrite.
     """
     look = Look(rules, source.info.kind)
-    ended = threading.Event()
     results: list[LookResult] = []
     templates: list[NDArray[np.float32]] = []
 
-    def observed(observation: Observation) -> None:
-        if observation.embedding is not None:
-            templates.append(observation.embedding)
-        if results:
-            return
+    def watch(take: Callable[[Observation], bool], most_s: float) -> None:
+        _watch(source, vision, take, most_s, stopped=stopped, on_frame=on_frame, templates=templates)
+
+    def take(observation: Observation) -> bool:
         result = look.feed(observation)
         on_progress(look.hint, look.progress)
         if result is not None:
             results.append(result)
-            ended.set()
+        return result is not None
 
-    if source.info.kind is SourceKind.LIVE:
-        worker = VisionWorker(vision.observe, observed)
-        offer, finish = worker.offer, worker.stop
-    else:
-        offer, finish = (lambda frame: observed(vision.observe(frame))), (lambda: None)
-    give_up = time.monotonic() + rules.max_ms / 1000
     try:
-        try:
-            while not ended.is_set() and not stopped() and time.monotonic() < give_up:
-                frame = source.read(READ_S)
-                if frame is not None:
-                    on_frame(frame)
-                    offer(frame)
-                elif source.ended:
-                    break
-        finally:
-            finish()
+        watch(take, rules.max_ms / 1000)
         if not stopped():
-            return results[0] if results else look.finish()
+            found = results[0] if results else look.finish()
+            results = [found if then is None else then(found, look.template(), watch)]
+        if not stopped():
+            return results[0]
         templates += [result.template for result in results if result.template is not None]
         return None
     finally:
@@ -93,8 +84,49 @@ def look_at(
             template.fill(0.0)
 
 
+def _watch(
+    source: FrameSource,
+    vision: Vision,
+    take: Callable[[Observation], bool],
+    most_s: float,
+    *,
+    stopped: Callable[[], bool],
+    on_frame: Callable[[Frame], None],
+    templates: list[NDArray[np.float32]],
+) -> None:
+    """Read and observe until `take` has had enough; every template that was made is put into `templates`."""
+    ended = threading.Event()
+
+    def observed(observation: Observation) -> None:
+        if observation.embedding is not None:
+            templates.append(observation.embedding)
+        if not ended.is_set() and take(observation):
+            ended.set()
+
+    if source.info.kind is SourceKind.LIVE:
+        worker = VisionWorker(vision.observe, observed)
+        offer, finish = worker.offer, worker.stop
+    else:
+        offer, finish = (lambda frame: observed(vision.observe(frame))), (lambda: None)
+    give_up = time.monotonic() + most_s
+    try:
+        while not ended.is_set() and not stopped() and time.monotonic() < give_up:
+            frame = source.read(READ_S)
+            if frame is not None:
+                on_frame(frame)
+                offer(frame)
+            elif source.ended:
+                break
+    finally:
+        finish()
+
+
 class CameraLooker:
-    """Implements `kernel.Looker` over a frame source; `failure` keeps the last look's trouble for staff."""
+    """Implements `kernel.Looker` over a frame source; `failure` keeps the last look's trouble for staff.
+
+    `kinds` are the challenges that whoever stands between this kiosk and its payer can ask; none at first.
+    They call `shown` when the payer can see one. `always`: everybody is challenged (`vision.challenge`).
+    """
 
     def __init__(
         self,
@@ -104,30 +136,42 @@ class CameraLooker:
         *,
         mode: str,
         model_ids: tuple[str, ...],
+        always: bool = False,
         on_frame: Callable[[Frame], None] = lambda frame: None,
         on_progress: Callable[[Hint | None, float], None] = lambda hint, progress: None,
     ) -> None:
         self.open_source = open_source
         self.failure: OperatorError | None = None
         self.last: LookResult | None = None
+        self.answered: tuple[Answered, ...] = ()
+        """The challenges of the last look."""
+        self.kinds: tuple[ChallengeKind, ...] = ()
         self.on_frame, self.on_progress = on_frame, on_progress
+        self._always = always
+        self._challenger: Challenger | None = None
         self._vision, self._rules, self._mode, self._model_ids = vision, rules, mode, model_ids
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, look: int, done: Callable[[LookDone], None]) -> None:
+    def start(self, look: int, tell: Callable[[LookDone | LookChallenge], None]) -> None:
         """Begin look number `look`; a look that still runs is ended first."""
         self._stop.set()
         stop, before = threading.Event(), self._thread
         self._stop = stop
         self._thread = threading.Thread(
-            target=self._run, args=(look, done, stop, before), name=f"look-{look}", daemon=True
+            target=self._run, args=(look, tell, stop, before), name=f"look-{look}", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
         """End the look soon; does not wait."""
         self._stop.set()
+
+    def shown(self, challenge: Challenge, index: int, at_ns: int) -> None:
+        """See `Challenger.shown`; from any thread."""
+        challenger = self._challenger
+        if challenger is not None:
+            challenger.shown(challenge, index, at_ns)
 
     def close(self) -> None:
         """End the look and wait for the camera to be off."""
@@ -138,27 +182,38 @@ class CameraLooker:
     def _run(
         self,
         look: int,
-        done: Callable[[LookDone], None],
+        tell: Callable[[LookDone | LookChallenge], None],
         stop: threading.Event,
         before: threading.Thread | None,
     ) -> None:
         if before is not None:
             before.join()  # the interpreters belong to one look at a time
-        self.failure, self.last = None, None
+        self.failure, self.last, self.answered = None, None, ()
         if stop.is_set():
             return
+        challenger = Challenger(
+            lambda challenge: tell(LookChallenge(look, challenge)),
+            kinds=self.kinds,
+            always=self._always,
+            same_person=self._rules.same_person,
+            stopped=stop.is_set,
+            on_progress=self.on_progress,
+        )
+        self._challenger = challenger
         try:
-            result = self._watch(stop)
+            result = self._watch(stop, challenger)
+            self.answered = tuple(challenger.answered)
             if result is not None:
                 self.last = result
-                done(LookDone(look, result.outcome, result.template, result.liveness, self._model_ids))
+                tell(LookDone(look, result.outcome, result.template, result.liveness, self._model_ids))
         except OperatorError as failure:
             self.failure = failure
-            done(LookDone(look, LookOutcome.NO_FACE, None, None))
+            tell(LookDone(look, LookOutcome.NO_FACE, None, None))
         finally:
+            self._challenger = None
             self._vision.forget()  # after the answer: nobody waits for it
 
-    def _watch(self, stop: threading.Event) -> LookResult | None:
+    def _watch(self, stop: threading.Event, challenger: Challenger) -> LookResult | None:
         source = self.open_source()
         require_source_for(self._mode, source.info)
         source.open()
@@ -170,6 +225,9 @@ class CameraLooker:
                 stopped=stop.is_set,
                 on_frame=self.on_frame,
                 on_progress=self.on_progress,
+                then=lambda found, template, watch: challenger.settle(
+                    found, template, source.info.kind, watch
+                ),
             )
         finally:
             source.close()

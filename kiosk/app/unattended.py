@@ -10,11 +10,13 @@ from enum import IntEnum
 from typing import Final
 
 from kiosk.app.kernel import Kernel
+from kiosk.domain.challenge import Challenge
 from kiosk.domain.decision import Reason
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.payment import (
     Approved,
     Cancel,
+    Challenged,
     Confirm,
     Declined,
     DigitsTyped,
@@ -75,13 +77,19 @@ def pay_once(
     digits: str | None = None,
     resolve_s: float = 30.0,
     watch: Callable[[State], None] = lambda state: None,
+    ask: Callable[[Challenge], None] = lambda challenge: None,
 ) -> State:
-    """Run one sale to its end and return its last state; an unknown outcome is waited for `resolve_s`."""
+    """Run one sale to its end and return its last state; an unknown outcome is waited for `resolve_s`.
+
+    `ask` brings a challenge before the payer, on the kernel's thread.
+    """
     give_up: list[int] = []
 
     def press(state: State) -> None:
         watch(state)
         match state:
+            case Challenged(challenge=challenge):
+                ask(challenge)
             case Identified(payer=payer) if digits is not None and not kernel.digits_fit(payer.token, digits):
                 kernel.post(Cancel())  # digits that contradict the face are no confirmation
             case Identified():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-__all__ = ["Camera", "ConfigFile", "DataDir", "Json", "complain", "print_json", "say"]
+from kiosk.domain.challenge import ChallengeKind
+
+__all__ = ["Camera", "ConfigFile", "DataDir", "Json", "ask_payer", "complain", "print_json", "say"]
 
 DataDir = Annotated[
     Path | None,
@@ -43,6 +45,20 @@ def say(line: str = "") -> None:
     """One line for a person, on stdout."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+REQUESTS: Final = {
+    ChallengeKind.TURN_LEFT: "turn your head to the left",
+    ChallengeKind.TURN_RIGHT: "turn your head to the right",
+    ChallengeKind.BLINK: "blink with both eyes",
+}
+"""What can be asked without a screen: a terminal doesn't light a face."""
+
+
+def ask_payer(kind: ChallengeKind) -> None:
+    """One line for whoever stands before the camera, on stderr: stdout is for results."""
+    sys.stderr.write(f"{REQUESTS[kind]}\n")
+    sys.stderr.flush()
 
 
 def complain(line: str) -> None:

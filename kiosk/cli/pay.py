@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.cli.common import (
+    REQUESTS,
+    Camera,
+    ConfigFile,
+    DataDir,
+    Json,
+    ask_payer,
+    complain,
+    print_json,
+    say,
+)
+from kiosk.domain.challenge import Challenge
 from kiosk.domain.decision import Reason
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import LimitKind
@@ -80,6 +92,8 @@ def pay(
 ) -> None:
     """Take one payment without a screen: look, decide, ask the acquirer, print the receipt.
 
+    Where a camera's look isn't sure, a line on stderr asks to turn the head or to blink.
+
     Exit code: 0 approved, 10 declined, 11 not recognised, 12 presentation attack suspected, 13 no usable
     face, 14 outcome unknown (don't pay again), 15 second factor needed, 16 over a limit, 17 not sent
     (nothing charged), 2 wrong use.
@@ -103,6 +117,12 @@ def pay(
         money = _money(amount, currency or base.config.store.currency)
         purchase = Order(order or f"K-{secrets.token_hex(6)}", money, base.config.store.payee)
     with open_kiosk(base, camera=camera) as kiosk:
+        kiosk.looker.kinds = tuple(REQUESTS)
+
+        def ask(challenge: Challenge) -> None:
+            ask_payer(challenge.kind)
+            kiosk.looker.shown(challenge, 0, time.monotonic_ns())
+
         policy = kiosk.kernel.setting.policy
         if policy is None:
             complain(
@@ -117,7 +137,7 @@ def pay(
         with _interruptible():
             try:
                 state = earlier or pay_once(
-                    kiosk.kernel, purchase, clock=kiosk.clock, digits=digits, resolve_s=resolve
+                    kiosk.kernel, purchase, clock=kiosk.clock, digits=digits, resolve_s=resolve, ask=ask
                 )
             except KeyboardInterrupt:
                 state = kiosk.kernel.state
@@ -224,4 +244,5 @@ def _as_json(state: State, order: Order, looker: CameraLooker, code: Exit) -> di
         "reason": str(refusal.reason) if refusal else None,
         "liveness": str(look.outcome) if look else None,
         "frames_used": look.frames_used if look else 0,
+        "challenges": [{"kind": str(one.kind), "outcome": str(one.outcome)} for one in looker.answered],
     }

@@ -13,8 +13,9 @@ import pytest
 from kiosk.acquirer.client import Lost, PolicyReceived, Reply, ReversalConfirmed, Unsent, Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange, Terminal
-from kiosk.app.kernel import Kernel, LookDone, Setting
+from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Setting
 from kiosk.app.people import EnrolledPeople
+from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import LookOutcome, Reason, Thresholds
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Limits, Policy
@@ -23,6 +24,7 @@ from kiosk.domain.payment import (
     Answer,
     Approved,
     Cancel,
+    Challenged,
     Confirm,
     DigitsTyped,
     Done,
@@ -87,7 +89,7 @@ class ScriptedLooker:
     starts: int = 0
     look: int = 0
 
-    def start(self, look: int, done: Callable[[LookDone], None]) -> None:
+    def start(self, look: int, tell: Callable[[LookDone | LookChallenge], None]) -> None:
         self.on, self.look = True, look
         self.starts += 1
 
@@ -263,6 +265,76 @@ def test_a_stranger_and_an_attack_are_refused_and_nothing_is_sent(shop: Shop) ->
     assert isinstance(shop.kernel.state, Refused)
     assert shop.kernel.state.reason is Reason.ATTACK_SUSPECTED
     assert shop.acquirer.sent == []
+
+
+TURN, BLINK = Challenge(ChallengeKind.TURN_LEFT), Challenge(ChallengeKind.BLINK)
+
+
+def challenged(shop: Shop, *challenges: Challenge) -> None:
+    """A look that isn't sure, and what it asks for."""
+    shop.offer()
+    shop.kernel.handle(PayWithFace())
+    for challenge in challenges:
+        shop.kernel.handle(LookChallenge(shop.looker.look, challenge))
+    assert isinstance(shop.kernel.state, Challenged)
+    assert shop.kernel.state.challenge is challenges[-1], "the screen reports on this very object"
+    assert shop.looker.on
+
+
+def test_a_challenge_that_was_passed_leads_to_the_confirm_page(shop: Shop) -> None:
+    challenged(shop, TURN, BLINK)
+    probe = unit(1)
+    shop.kernel.handle(LookDone(shop.looker.look, LookOutcome.LIVE, probe, 0.6, ("net-1",)))
+    assert isinstance(shop.kernel.state, Identified)
+    assert shop.kernel.state.payer.token == "ming"
+    assert shop.kernel.state.evidence.methods == ("face",), "the protocol knows face, digits and pin"
+    assert (shop.looker.starts, shop.looker.on) == (1, False)
+    assert not probe.any()
+
+
+def test_a_challenge_that_was_failed_is_a_suspected_attack_and_nothing_is_sent(shop: Shop) -> None:
+    challenged(shop, TURN)
+    shop.kernel.handle(LookDone(shop.looker.look, LookOutcome.ATTACK, None, 0.6))
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.ATTACK_SUSPECTED
+    assert not shop.looker.on
+    assert shop.acquirer.sent == []
+
+
+def test_a_challenge_that_is_cancelled_leaves_nothing(shop: Shop) -> None:
+    challenged(shop, TURN)
+    late, probe = shop.looker.look, unit(1)
+    shop.kernel.handle(Cancel())
+    assert isinstance(shop.kernel.state, Idle)
+    assert not shop.looker.on
+    shop.kernel.handle(LookDone(late, LookOutcome.LIVE, probe, 0.9))
+    shop.kernel.handle(LookChallenge(late, BLINK))
+    assert isinstance(shop.kernel.state, Idle)
+    assert shop.kernel._found is None
+    assert not probe.any()
+
+
+def test_a_challenge_of_an_old_look_is_not_asked(shop: Shop) -> None:
+    challenged(shop, TURN)
+    old = shop.looker.look
+    shop.kernel.handle(Cancel())
+    shop.offer(order_ref="O-2")
+    shop.kernel.handle(PayWithFace())
+    looking = shop.kernel.state
+    shop.kernel.handle(LookChallenge(old, BLINK))
+    assert isinstance(looking, Looking)
+    assert shop.kernel.state is looking
+
+
+def test_a_challenge_that_nobody_answers_is_given_up_and_the_camera_is_off(shop: Shop) -> None:
+    challenged(shop, BLINK)
+    assert isinstance(shop.kernel.state, Challenged)
+    shop.later(shop.kernel.state.until - shop.clock.ms - 1)
+    assert isinstance(shop.kernel.state, Challenged)
+    shop.later(1)
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.LIVENESS_UNSURE
+    assert not shop.looker.on
 
 
 def test_close_people_are_told_apart_by_digits(shop: Shop) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from kiosk.acquirer.client import Lost, ReversalConfirmed
 from kiosk.acquirer.messages import Exchange
-from kiosk.app.kernel import LookDone
+from kiosk.app.kernel import LookChallenge, LookDone
 from kiosk.app.unattended import Exit, exit_code, pay_once
+from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import LookOutcome
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Order, Reversed, Reversing, State, Tick
@@ -64,3 +65,16 @@ def test_a_reversal_that_is_acknowledged_late_is_the_end(shop: Shop) -> None:
     assert isinstance(end, Reversed)
     assert any(isinstance(state, Reversing) for state in seen)
     assert not shop.journal.open_attempts()
+
+
+def test_whoever_called_is_told_what_to_ask_the_payer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn, asked = Challenge(ChallengeKind.TURN_RIGHT), []
+
+    def look(number: int, tell: Callable[[LookDone | LookChallenge], None]) -> None:
+        tell(LookChallenge(number, turn))
+        tell(LookDone(number, LookOutcome.ATTACK, None, 0.5))
+
+    monkeypatch.setattr(shop.looker, "start", look)
+    end = pay_once(shop.kernel, ORDER, clock=shop.clock, ask=asked.append)
+    assert asked == [turn]
+    assert exit_code(end, digits_given=False) is Exit.ATTACK_SUSPECTED

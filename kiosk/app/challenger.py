@@ -1,0 +1,161 @@
+"""The challenges of one look: draws, lets somebody ask, watches the answer on the camera that is still open.
+
+Who asks (the screen, a terminal) is handed in and reports when the request could be seen; until then nothing
+counts as an answer. It fails closed: only a challenge that was passed makes a look live, a failed one is an
+attack, and whatever else happens leaves it unsure.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.domain.challenge import Challenge, ChallengeKind, ChallengeOutcome
+from kiosk.domain.decision import LookOutcome
+from kiosk.domain.payment import MAX_CHALLENGES, challenge_ms
+from kiosk.frames import SourceKind
+from kiosk.vision.challenge import ChallengeRules, Examiner, draw
+from kiosk.vision.flash import FlashFit
+from kiosk.vision.look import LookResult
+from kiosk.vision.observation import Observation
+from kiosk.vision.quality import Hint
+
+__all__ = ["Answered", "Challenger", "Watch"]
+
+Watch = Callable[[Callable[[Observation], bool], float], None]
+"""Reads on from the open source and hands over every observation until that returns True, the source is dry,
+the look is stopped, or this many seconds have passed."""
+
+NOT_YET_NS: Final = 2**62
+"""The request is not on the screen: no frame is later than this."""
+SPARE_MS: Final = 1_000
+"""By how much the worker gives up before the payment machine does, so that it is the one to say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was asked and what came of it; of a flash also what was measured."""
+
+    kind: ChallengeKind
+    outcome: ChallengeOutcome
+    flash: FlashFit | None = None
+
+
+class Challenger:
+    """One look's challenges. `shown` may be called from any thread; all else belongs to the look's own.
+
+    Args:
+        ask: brings a request before the payer; must not wait.
+        kinds: what can be asked here; none: nobody is challenged.
+        always: ask also who looks live (the shop's policy), and take nobody for live who wasn't asked.
+        same_person: cosine below which a face is another one.
+        stopped: whether the look was called off: then nothing more is asked.
+        on_progress: hint and progress of the answer, as for a look.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Challenge], None],
+        *,
+        kinds: tuple[ChallengeKind, ...],
+        always: bool,
+        same_person: float,
+        stopped: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[Hint | None, float], None] = lambda hint, progress: None,
+    ) -> None:
+        self.answered: list[Answered] = []
+        self._ask, self._kinds, self._always = ask, kinds, always
+        self._same_person, self._stopped, self._on_progress = same_person, stopped, on_progress
+        self._open: tuple[Challenge, queue.SimpleQueue[tuple[int, int]]] | None = None
+
+    def shown(self, challenge: Challenge, index: int, at_ns: int) -> None:
+        """The payer could see the request (index 0), or colour `index`, from `at_ns` on (monotonic clock).
+
+        Without effect for any but the very challenge that is open now.
+        """
+        now = self._open
+        if now is not None and challenge is now[0]:
+            now[1].put((index, at_ns))
+
+    def settle(
+        self, found: LookResult, template: NDArray[np.float32] | None, source: SourceKind, watch: Watch
+    ) -> LookResult:
+        """`found`, or what challenges make of it. `template` becomes the result's, or is overwritten."""
+        outcome = LookOutcome.UNSURE
+        try:
+            if not self._is_wanted(found):
+                outcome = found.outcome
+            elif template is not None and source is SourceKind.LIVE:
+                outcome = self._outcome(template, watch)
+        finally:
+            settled = _with(found, outcome, template)
+        return settled
+
+    def examine(
+        self,
+        challenge: Challenge,
+        reference: NDArray[np.float32] | None,
+        watch: Watch,
+        patience_s: float | None = None,
+    ) -> ChallengeOutcome:
+        """Ask one challenge and watch until it is answered, or for `patience_s` (default: its own time)."""
+        examiner = Examiner(
+            challenge,
+            ChallengeRules(),
+            reference=reference,
+            same_person=self._same_person,
+            asked_ns=NOT_YET_NS,
+        )
+        reports: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+        outcomes: list[ChallengeOutcome] = []
+
+        def take(observation: Observation) -> bool:
+            while not reports.empty():
+                examiner.shown(*reports.get_nowait())
+            outcome = examiner.feed(observation)
+            self._on_progress(examiner.hint, examiner.progress)
+            if outcome is not None:
+                outcomes.append(outcome)
+            return outcome is not None
+
+        self._open = challenge, reports
+        self._ask(challenge)
+        watch(take, (challenge_ms(challenge) - SPARE_MS) / 1000 if patience_s is None else patience_s)
+        self._open = None
+        outcome = outcomes[0] if outcomes else examiner.finish()
+        self.answered.append(Answered(challenge.kind, outcome, examiner.flash))
+        return outcome
+
+    def _is_wanted(self, found: LookResult) -> bool:
+        grey = found.outcome is LookOutcome.UNSURE and found.challengeable
+        return grey or (self._always and found.outcome is LookOutcome.LIVE)
+
+    def _outcome(self, template: NDArray[np.float32], watch: Watch) -> LookOutcome:
+        """A second challenge, of another kind, only where the first settled nothing."""
+        asked: ChallengeKind | None = None
+        for _ in range(MAX_CHALLENGES):
+            kinds = [kind for kind in self._kinds if kind is not asked]
+            if not kinds or self._stopped():
+                break
+            challenge = draw(kinds)
+            asked = challenge.kind
+            match self.examine(challenge, template, watch):
+                case ChallengeOutcome.PASSED:
+                    return LookOutcome.LIVE
+                case ChallengeOutcome.FAILED:
+                    return LookOutcome.ATTACK
+        return LookOutcome.UNSURE
+
+
+def _with(found: LookResult, outcome: LookOutcome, template: NDArray[np.float32] | None) -> LookResult:
+    """The same look with this outcome: a template goes with a live one, and with no other."""
+    live = outcome is LookOutcome.LIVE
+    for held in (found.template, template):
+        if held is not None and not (live and held is template):
+            held.fill(0.0)
+    return replace(found, outcome=outcome, template=template if live else None)
