@@ -122,9 +122,11 @@ def eer(live: ArrayLike, attacks: ArrayLike) -> float:
 
 def trade_off(accepted: ArrayLike, refused: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The curve of both errors over all thresholds: the part of `refused` that passes, and of `accepted` that
-    fails (APCER and BPCER of attacks and live faces, FMR and FNMR of non-mated and mated scores)."""
+    fails (APCER and BPCER of attacks and live faces, FMR and FNMR of non-mated and mated scores). A score of
+    -inf is never accepted."""
     good, bad = np.sort(np.asarray(accepted, np.float64)), np.sort(np.asarray(refused, np.float64))
-    thresholds = np.concatenate([np.unique(np.concatenate([good, bad])), [np.inf]])
+    seen = np.unique(np.concatenate([good, bad]))
+    thresholds = np.concatenate([seen[seen > -np.inf], [np.inf]])
     passed = 1.0 - np.searchsorted(bad, thresholds, side="left") / len(bad)
     failed = np.searchsorted(good, thresholds, side="left") / len(good)
     return passed, failed

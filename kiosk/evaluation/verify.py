@@ -7,6 +7,7 @@ acquired is an error.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,32 @@ from numpy.typing import NDArray
 
 from kiosk.domain.errors import OperatorError
 from kiosk.evaluation.metrics import fold_accuracies, tar_at_fmr, wilson
-from kiosk.evaluation.tables import Progress, read_picture, read_table
+from kiosk.evaluation.tables import Progress, Table, read_picture, read_table
 from kiosk.vision.models import Role
 from kiosk.vision.pipeline import Vision
 
-__all__ = ["FMRS", "evaluate"]
+__all__ = ["FMRS", "Verification", "evaluate", "measure"]
 
 FMRS = ("0.1", "0.01", "0.001", "0.0001")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """What was measured: the figures, and each pair's score (a failed pair's is infinite and wrong)."""
+
+    table: Table
+    figures: dict[str, Any]
+    scores: NDArray[np.float64]
+    same: NDArray[np.bool_]
+
+
 def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, Any]:
-    """The figures of goals.md for `kiosk eval verify`."""
+    """The figures of `kiosk eval verify`, with n and 95 % intervals beside the rates."""
+    return measure(manifest, vision, progress).figures
+
+
+def measure(manifest: Path, vision: Vision, progress: Progress) -> Verification:
+    """The figures and what they are made of."""
     table = read_table(manifest, ("fold", "same", "path1", "path2"), {"same": ("0", "1")})
     pictures = sorted({row[column] for row in table.rows for column in ("path1", "path2")})
     embeddings: dict[str, NDArray[np.float32] | None] = {}
@@ -51,7 +67,7 @@ def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, An
         float(np.sum([a * np.sum(folds == f) for a, f in zip(accuracies, np.unique(folds), strict=True)]))
     )
     non_mated = int((~same).sum())
-    return {
+    figures = {
         "pairs": len(pairs),
         "accuracy": float(accuracies.mean()),
         "accuracy_std": float(accuracies.std()),
@@ -65,6 +81,7 @@ def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, An
         "failed_to_acquire": int((~acquired).sum()),
         "interval_95": {"accuracy": wilson(right, len(pairs))},
     }
+    return Verification(table, figures, scores, same)
 
 
 def _accuracies(

@@ -11,8 +11,11 @@ from kiosk.evaluation.metrics import (
     eer,
     fnir_at_fpir,
     fold_accuracies,
+    identification_curve,
+    over_people,
     tar_at_fmr,
     threshold_at,
+    trade_off,
     wilson,
 )
 
@@ -107,3 +110,29 @@ def test_the_hardest_species_sets_the_price():
     easy, hard = [0.1] * 20, [0.1] * 18 + [0.5, 0.7]
     assert bpcer_at_apcer(live, [easy], 0.05) == 0.0
     assert bpcer_at_apcer(live, [easy, hard], 0.05) == pytest.approx(0.25)  # .7 may pass, .5 may not
+
+
+def test_an_interval_over_people_is_wider_where_each_persons_pictures_agree():
+    errors, people = [True] * 10 + [False] * 40, [f"p{i // 10}" for i in range(50)]
+    low, high = over_people(errors, people)
+    each = wilson(10, 50)
+    assert low < each[0]
+    assert high > each[1]
+    assert over_people(errors, people) == (low, high)
+
+
+def test_where_nobody_errs_the_number_of_people_bounds_the_rate():
+    assert over_people([False] * 100, ["a", "b"] * 50) == wilson(0, 2)
+    assert over_people([True] * 100, ["a", "b"] * 50) == wilson(2, 2)
+    assert over_people([], []) == (0.0, 1.0)
+
+
+def test_a_trade_off_runs_from_all_pass_to_none():
+    passed, failed = trade_off([0.9, 0.4], [0.5, 0.1])
+    assert list(zip(passed, failed, strict=True)) == [(1, 0), (0.5, 0), (0.5, 0.5), (0, 0.5), (0, 1)]
+
+
+def test_a_wrong_best_is_a_miss_at_every_threshold_of_the_identification_curve():
+    fpir, fnir = identification_curve([0.9, 0.8], [True, False], [0.1])
+    assert fnir.min() == 0.5
+    assert (fpir[0], fnir[-1]) == (1.0, 1.0)
