@@ -50,7 +50,7 @@ def write_identification(measured: Identification, context: Context) -> Path:
 def _draw_identification(folder: Path, figures: dict[str, Any], probes: Sequence[Probe]) -> None:
     sets = {"all": list(probes)}
     sets |= {name: [p for p in probes if p.group == name] for name in figures.get("groups", {})}
-    curves = []
+    curves: list[plots.Curve] = []
     for name, some in sets.items():
         mated, others = [p for p in some if p.mated], [p for p in some if not p.mated]
         if mated and others:
