@@ -102,8 +102,10 @@ def _clock() -> Check:
 
 def _models(manifest: Manifest) -> Check:
     for card in manifest.models:
-        read_model(card)
-    return Check("models", "green", f"{len(manifest.models)} files match the manifest in {assets_dir()}")
+        read_model(card, manifest.home(card))
+    detail = f"{len(manifest.models)} files match the manifest in {assets_dir()}"
+    added = [f"{card.role} {card.id}" for card in manifest.models if card.id in manifest.added]
+    return Check("models", "green", f"{detail}; added: {', '.join(added)}" if added else detail)
 
 
 def _terms(manifest: Manifest, config: Config) -> Check:

@@ -38,7 +38,7 @@ from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.store import GalleryStore, Loaded
 from kiosk.gallery.template import PayerRecord
 from kiosk.vision.look import LookRules
-from kiosk.vision.models import Role, check_mode, load_manifest, thresholds_of
+from kiosk.vision.models import Role, added_in, check_mode, load_manifest, thresholds_of
 from kiosk.vision.pipeline import Vision
 
 __all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_kiosk", "open_money"]
@@ -56,7 +56,7 @@ class Base:
         self.data_dir, self.config, self.warn = data_dir, config, warn
         self.clock = SystemClock()
         self._gallery_seen: tuple[int, int, int] | None = None
-        self.manifest = load_manifest()
+        self.manifest = load_manifest(added=added_in(data_dir))
 
     # --- camera and vision ---
 

@@ -2,12 +2,15 @@
 
 A file is read once, its SHA-256 is checked, and those bytes are what runs; a wrong file is refused by name.
 Thresholds live here too, each with the command that set it. Nothing is ever downloaded.
+
+A release has one folder of networks. What an integrator added (`kiosk.vision.install`) lies in a second one
+with a manifest of its own, in the data folder, and takes the release's place for its role.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -26,13 +29,23 @@ __all__ = [
     "Source",
     "Tensor",
     "Threshold",
+    "added_in",
     "check_mode",
+    "id_suffix",
     "load_manifest",
     "load_model",
+    "read_cards",
     "read_model",
     "thresholds_of",
     "uncleared",
+    "written",
 ]
+
+
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_MODEL_BYTES = 64 * 1024 * 1024
+"""Far above the shipped ones (all together 3 MB): what is larger is not meant for a kiosk."""
 
 
 class Role(StrEnum):
@@ -44,14 +57,14 @@ class Role(StrEnum):
     LIVENESS = "liveness"
 
 
-class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A number that decides something, and the command that set it."""
 
     value: float
     set_by: str
 
 
-class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One input or output: its shape, what its values mean, and for a crop of the face how wide it is.
 
     `crop_scale` is the crop's side in face widths (the detector's box). `crop_edge` is what becomes of a crop
@@ -67,7 +80,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crop_raised: float = 0.0
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where a network comes from: a registry's package and the file in it, or the command that trained it."""
 
     registry: str
@@ -78,11 +91,12 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file_sha256: str = ""
 
 
-class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All that is known of one network.
 
     `commercial` is whether its terms allow selling what uses it. `trained_subjects` names the people (as data
     sets number them) whom a network of our own was trained on: figures on them are of *seen people*.
+    `attribution` is the notice that its licence wants kept.
     """
 
     id: str
@@ -99,6 +113,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output: tuple[Tensor, ...]
     thresholds: dict[str, Threshold]
     trained_subjects: tuple[str, ...] = ()
+    attribution: str = ""
 
     def threshold(self, name: str) -> float:
         """The value of threshold `name`; an OperatorError that says so when the manifest has none."""
@@ -111,11 +126,18 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.thresholds[name].value
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The networks of one release."""
+class Manifest(msgspec.Struct, frozen=True):
+    """The networks that run here. `homes` holds the folder of each, by id."""
 
     format: Literal[1]
     models: tuple[ModelCard, ...]
+    homes: Mapping[str, Path] = {}
+    added: frozenset[str] = frozenset()
+    """The ids of those that an integrator added; the others are the release's."""
+
+    def home(self, card: ModelCard) -> Path | None:
+        """The folder that `card`'s file lies in; None for the release's own."""
+        return self.homes.get(card.id)
 
     def find(self, role: Role) -> ModelCard | None:
         """The network for `role`, None when this release has none."""
@@ -131,11 +153,56 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return card
 
 
-def load_manifest(directory: Path | None = None) -> Manifest:
-    """The manifest in `directory` (default: the release's own), checked field by field."""
-    path = (directory or assets_dir() / "models") / "manifest.json"
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a manifest.json holds."""
+
+    format: Literal[1]
+    models: tuple[ModelCard, ...]
+
+
+def added_in(data_dir: Path) -> Path:
+    """Where the networks lie that were added to the kiosk with this data folder; it need not be there."""
+    return data_dir / "models"
+
+
+def id_suffix(sha256: str) -> str:
+    """What the id of an added network ends in: another file can't go by the same name in any evidence."""
+    return f"-{sha256[:8]}"
+
+
+def load_manifest(directory: Path | None = None, added: Path | None = None) -> Manifest:
+    """The manifest in `directory` (default: the release's own), checked field by field.
+
+    With `added`, a folder that need not be there, the networks in it take the others' place for their role. A
+    damaged folder is refused, never passed over: what an integrator chose must not silently turn into
+    something else.
+    """
+    release = directory or assets_dir() / "models"
+    cards = {card.role: card for card in read_cards(release / MANIFEST_NAME)}
+    homes = {card.id: release for card in cards.values()}
+    others: tuple[ModelCard, ...] = ()
+    if added is not None and _is_there(added / MANIFEST_NAME):
+        others = read_cards(added / MANIFEST_NAME)
+        for card in others:
+            if not card.id.endswith(id_suffix(card.sha256)):
+                raise OperatorError(
+                    f"model id {card.id!r} does not end in the first 8 digits of its sha256",
+                    where=str(added / MANIFEST_NAME),
+                    do="Add it with `kiosk models add`, or go back with `kiosk models rollback`.",
+                )
+        cards |= {card.role: card for card in others}
+        homes |= {card.id: added for card in others}
+    return Manifest(1, tuple(cards.values()), homes, frozenset(card.id for card in others))
+
+
+def read_cards(path: Path) -> tuple[ModelCard, ...]:
+    """The cards of one manifest file, checked field by field; one for each role at most."""
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        with path.open("rb") as file:
+            raw = file.read(MAX_MANIFEST_BYTES + 1)
+        if len(raw) > MAX_MANIFEST_BYTES:
+            raise OperatorError("is larger than 1 MiB", where=str(path), do="Install it again.")
+        cards = msgspec.json.decode(raw, type=_File).models
     except OSError as error:
         raise OperatorError(
             f"cannot be read ({error.strerror})",
@@ -144,10 +211,25 @@ def load_manifest(directory: Path | None = None) -> Manifest:
         ) from error
     except msgspec.MsgspecError as error:
         raise OperatorError(f"is not a manifest: {error}", where=str(path), do="Install it again.") from error
-    roles = [card.role for card in manifest.models]
+    roles = [card.role for card in cards]
     if len(set(roles)) != len(roles):
         raise OperatorError("names two models for one role", where=str(path), do="Leave one of them.")
-    return manifest
+    return cards
+
+
+def written(cards: Sequence[ModelCard]) -> bytes:
+    """A manifest file's bytes, for `read_cards`."""
+    return msgspec.json.format(msgspec.json.encode(_File(1, tuple(cards))), indent=2) + b"\n"
+
+
+def _is_there(path: Path) -> bool:
+    """Like `Path.exists`, but a folder that may not be read is not taken for an empty one."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise OperatorError(
+            f"cannot be looked at ({error.strerror})", where=str(path), do="Run as the folder's owner."
+        ) from None
 
 
 def read_model(card: ModelCard, directory: Path | None = None) -> bytes:
@@ -158,7 +240,8 @@ def read_model(card: ModelCard, directory: Path | None = None) -> bytes:
             f"model file {card.file!r} lies outside the models' folder", where="manifest.json"
         )
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise OperatorError(
             f"model cannot be read ({error.strerror})", where=str(path), do="Install the models again."

@@ -55,7 +55,8 @@ class Vision:
         self._models: list[Model] = []
 
         def load(role: Role) -> Model:
-            self._models.append(load_model(self.manifest.card(role), directory, threads=threads))
+            card = self.manifest.card(role)
+            self._models.append(load_model(card, self.manifest.home(card), threads=threads))
             return self._models[-1]
 
         self._detector = Detector(load(Role.DETECTOR))

@@ -75,6 +75,10 @@ class Model:
                 where=name,
                 do="Use the file that belongs to the manifest.",
             )
+        if any(entry["dtype"] is not np.float32 for entry in (*entries, *exits)):
+            raise OperatorError(
+                "takes or gives other numbers than float32", where=name, do="Convert it with float32 ends."
+            )
         self._shapes_in = tuple(shapes_in)
         self._inputs = tuple(int(entry["index"]) for entry in entries)
         self._outputs = tuple(int(entry["index"]) for entry in exits)
