@@ -99,6 +99,12 @@ class CameraConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     pin: CameraPin = ""
 
 
+class VisionConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`challenge`: who is asked to turn, to blink or to look into a flash: those in doubt, or everybody."""
+
+    challenge: Literal["grey-zone", "always"] = "grey-zone"
+
+
 class ScreenConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How the screen looks at start."""
 
@@ -124,6 +130,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     acquirer: AcquirerConfig = msgspec.field(default_factory=AcquirerConfig)
     limits: LimitsConfig = msgspec.field(default_factory=LimitsConfig)
     camera: CameraConfig = msgspec.field(default_factory=CameraConfig)
+    vision: VisionConfig = msgspec.field(default_factory=VisionConfig)
     screen: ScreenConfig = msgspec.field(default_factory=ScreenConfig)
     models: ModelsConfig = msgspec.field(default_factory=ModelsConfig)
 

@@ -316,6 +316,7 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
         base.look_rules(),
         mode=base.config.mode,
         model_ids=tuple(card.id for card in base.manifest.models),
+        always=base.config.vision.challenge == "always",
     )
     people = EnrolledPeople(base.gallery, base.changed_gallery)
     with _open_kernel(base, looker, people, till or NoTill()) as (kernel, problem):

@@ -55,6 +55,7 @@ def test_the_example_that_ships_is_valid() -> None:
         ('[store]\ncurrency = "XXX"', ["store.currency = 'XXX'", "CNY"]),
         ('[store]\ntimezone = "Mars/Olympus"', ["store.timezone = 'Mars/Olympus'", "IANA"]),
         ('[camera]\npin = "imx708"', ["camera.pin = 'imx708'", "the line that kiosk doctor shows"]),
+        ('[vision]\nchallenge = "never"', ["vision.challenge = 'never'", "'always', 'grey-zone'"]),
         ("[screen]\nlanguage = 3", ["screen.language = 3", "'en', 'zh-Hans'"]),
         ("store = 3", ["store = 3", "a table: [store]"]),
         ("mode = ", ["not valid TOML", "line 1"]),
