@@ -132,12 +132,11 @@ class People(Protocol):
     """Who is enrolled here (`kiosk.gallery`)."""
 
     @property
-    def size(self) -> int: ...
-
-    @property
     def version(self) -> int: ...
 
     def search(self, probe: NDArray[np.float32], digits: str | None) -> tuple[Candidate, ...]: ...
+
+    def searched(self, digits: str | None) -> int: ...
 
     def payer(self, token: str) -> Payer | None: ...
 
@@ -544,7 +543,7 @@ class Kernel:
         decision: Decision = decide(
             found.outcome,
             candidates,
-            gallery_size=self._people.size,
+            gallery_size=self._people.searched(digits),
             thresholds=self.setting.thresholds,
             digits_given=digits is not None,
         )

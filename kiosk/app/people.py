@@ -31,10 +31,6 @@ class EnrolledPeople:
         self._changed = changed
 
     @property
-    def size(self) -> int:
-        return self.gallery.size
-
-    @property
     def version(self) -> int:
         return self.gallery.version
 
@@ -49,6 +45,10 @@ class EnrolledPeople:
             return self.gallery.search(template, NEIGHBOURS, among)
         finally:
             template.wipe()
+
+    def searched(self, digits: str | None) -> int:
+        """How many people such a search compares; the threshold grows with it."""
+        return self.gallery.size if digits is None else len(self.gallery.with_digits(digits))
 
     def payer(self, token: str) -> Payer | None:
         """What the confirm page and the request need; None when the person was forgotten meanwhile."""

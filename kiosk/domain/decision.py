@@ -3,19 +3,23 @@
 Invariants
 - An attack, an unsure liveness, no face or two faces never reach the scores: they are refused before.
 - A score that is not a finite number accepts nobody: a damaged template must not reorder the others.
-- `Accept` needs the threshold *and* the margin to the next person *and* a gallery small enough that
-  N x FMR keeps the promised FPIR (ISO/IEC 19795-1); otherwise digits are asked, which divide N.
+- `Accept` needs the threshold *and* the margin to the next person. The threshold grows with N, the people
+  searched: N x FMR(threshold), at FMR's upper bound, keeps the promised FPIR (ISO/IEC 19795-1).
+- Where no threshold that is worth asking for keeps it, digits are asked from everybody: they divide N.
 - With digits, only people with those digits were searched; two of them within the margin are refused.
 - An amount over a limit is refused whatever the scores say.
 
-Example: threshold .50, margin .05; scores .71 (a), .40 (b) -> Accept a; .71, .68 -> digits; .35 -> refuse.
+Example: FPIR .01 promised, FMR at most 1e-4 at .50 and 1e-5 at .60, margin .05. Among 100 people .50 is
+enough, among 1,000 it takes .60, among more everybody is asked for digits. Among 100, scores .71 (a), .40 (b)
+-> Accept a; .71, .68 -> digits; .35 -> refuse.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import assert_never
 
 from kiosk.domain.limits import Allowed, NeedPin, OverLimit, Verdict
@@ -26,6 +30,7 @@ __all__ = [
     "Candidate",
     "Decision",
     "Factor",
+    "FalseMatchBound",
     "LookOutcome",
     "Reason",
     "Refuse",
@@ -78,24 +83,68 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class FalseMatchBound:
+    """How often an impostor reaches a cosine at most: points on the upper bound of the FMR curve.
+
+    `cosines` ascend in [-1, 1], `rates` descend in (0, 1]. Between two points the logarithm of the rate is
+    linear, as the tail of impostor scores nearly is. Beyond the last point nothing is known, or worth asking.
+    """
+
+    cosines: tuple[float, ...]
+    rates: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.cosines) != len(self.rates) or len(self.cosines) < 2:
+            raise ValueError("a false match bound has two points or more, each a cosine and a rate")
+        if not all(-1 <= cosine <= 1 for cosine in self.cosines) or not all(0 < r <= 1 for r in self.rates):
+            raise ValueError("a false match bound's cosines are in [-1, 1], its rates in (0, 1]")
+        if not all(a < b for a, b in pairwise(self.cosines)) or not all(
+            a > b for a, b in pairwise(self.rates)
+        ):
+            raise ValueError("a false match bound's cosines ascend and its rates descend")
+
+    def cosine_at(self, rate: float) -> float | None:
+        """The lowest known cosine that an impostor reaches at no more than `rate`; None beyond the last."""
+        if rate >= self.rates[0]:
+            return self.cosines[0]
+        for (low, often), (high, seldom) in pairwise(zip(self.cosines, self.rates, strict=True)):
+            if rate >= seldom:
+                return low + (high - low) * math.log(often / rate) / math.log(often / seldom)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Thresholds:
     """Set by a command that the model manifest names, on people that no evaluation reports.
 
-    `match` and `match_with_digits` are cosines; `margin` is a difference of cosines; `max_gallery` is the
-    largest number of enrolled people at which the face alone keeps the promised FPIR.
+    `match` and `match_with_digits` are the lowest cosines that may be enough however few people are searched,
+    without and with digits; `margin` is a difference of cosines; `promised_fpir` is the part, in (0, 1), of
+    people who are not enrolled that may be taken for someone who is.
     """
 
     match: float
     match_with_digits: float
     margin: float
-    max_gallery: int
+    promised_fpir: float
+    false_matches: FalseMatchBound
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if not math.isfinite(value := getattr(self, field.name)):
-                raise ValueError(f"threshold {field.name} is {value}: a finite number")
+        for name in ("match", "match_with_digits", "margin"):
+            if not math.isfinite(value := getattr(self, name)):
+                raise ValueError(f"threshold {name} is {value}: a finite number")
         if self.margin < 0 or self.match_with_digits > self.match:
             raise ValueError("margin is 0 or more, and digits may only lower the match threshold")
+        if not 0 < self.promised_fpir < 1:
+            raise ValueError(f"threshold promised_fpir is {self.promised_fpir}: a rate between 0 and 1")
+
+    def match_among(self, people: int, *, digits_given: bool = False) -> float | None:
+        """The cosine at which `people` x FMR keeps the promised FPIR, FMR taken at its upper bound.
+
+        None where no known cosine does: then the face alone is never enough. `people` are all those searched.
+        """
+        cosine = self.false_matches.cosine_at(self.promised_fpir / max(people, 1))
+        least = self.match_with_digits if digits_given else self.match
+        return None if cosine is None else max(cosine, least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +194,7 @@ def decide(
     Args:
         look: outcome of the presentation attack detection.
         candidates: best reference of each person, any order; with `digits_given` only people with them.
-        gallery_size: number of people enrolled (before digits narrow them).
+        gallery_size: number of people searched: all who are enrolled, or with digits those who have them.
         thresholds: see `Thresholds`.
         digits_given: the payer typed digits and the search was narrowed by them.
     """
@@ -177,11 +226,11 @@ def _person(
         return Refuse(Reason.NOT_RECOGNISED)
     best = ranked[0]
     margin = best.score - (ranked[1].score if len(ranked) > 1 else -1.0)
-    if digits_given:
-        if margin < thresholds.margin:
-            return Refuse(Reason.AMBIGUOUS)
+    searched = max(gallery_size, len(candidates))
+    needed = thresholds.match_among(searched, digits_given=digits_given)
+    enough = needed is not None and best.score >= needed
+    if enough and margin >= thresholds.margin:
         return Accept(best.token, best.score, margin)
-    alone = best.score >= thresholds.match and margin >= thresholds.margin
-    if alone and gallery_size <= thresholds.max_gallery:
-        return Accept(best.token, best.score, margin)
-    return AskSecondFactor(Factor.DIGITS)
+    if not digits_given:
+        return AskSecondFactor(Factor.DIGITS)
+    return Refuse(Reason.AMBIGUOUS if enough else Reason.NOT_RECOGNISED)

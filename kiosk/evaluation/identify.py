@@ -2,7 +2,7 @@
 
 Columns `path,identity,role` (role: enrol, probe), and `group` if figures by group are wanted. A probe whose
 identity is not enrolled is non-mated. Decisions are the product's own (`domain.decision.decide`) at the
-manifest's thresholds: nothing is tuned here.
+manifest's thresholds, for a gallery of this size: nothing is tuned here.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class Identification:
 
 
 def evaluate(manifest: Path, vision: Vision, progress: Progress) -> dict[str, Any]:
-    """The figures of `kiosk eval identify`, with n and 95 % intervals beside the rates."""
+    """The figures of `kiosk eval identify`, with n and 95 % intervals beside the rates.
+
+    `threshold` is what a gallery of this size takes, None where everybody is asked for digits.
+    """
     return measure(manifest, vision, progress).figures
 
 
@@ -96,7 +99,8 @@ def measure(manifest: Path, vision: Vision, progress: Progress) -> Identificatio
     report: dict[str, Any] = {"gallery": len(matcher), **_figures(probes)}
     report["failed_to_acquire"] = failed
     report["failed_to_enrol"] = unenrolled
-    report["threshold"], report["margin"] = thresholds.match, thresholds.margin
+    report["threshold"] = thresholds.match_among(len(matcher))
+    report["margin"], report["promised_fpir"] = thresholds.margin, thresholds.promised_fpir
     report["ms_per_image"] = {
         "p50": float(np.percentile(taken_ms, 50)),
         "p95": float(np.percentile(taken_ms, 95)),

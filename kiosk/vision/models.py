@@ -18,11 +18,12 @@ from typing import Literal
 import msgspec
 
 from kiosk.assets import assets_dir
-from kiosk.domain.decision import Thresholds
+from kiosk.domain.decision import FalseMatchBound, Thresholds
 from kiosk.domain.errors import OperatorError
 from kiosk.vision.runtime import Model
 
 __all__ = [
+    "FalseMatches",
     "Manifest",
     "ModelCard",
     "Role",
@@ -61,6 +62,18 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """A number that decides something, and the command that set it."""
 
     value: float
+    set_by: str
+
+
+class FalseMatches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The false match rate of an embedding network by cosine, and the command that measured it.
+
+    `fmr` is the estimate, `upper` the upper end of its one-sided 95 % interval: what decisions rely on.
+    """
+
+    cosines: tuple[float, ...]
+    fmr: tuple[float, ...]
+    upper: tuple[float, ...]
     set_by: str
 
 
@@ -113,6 +126,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     output: tuple[Tensor, ...]
     thresholds: dict[str, Threshold]
     trained_subjects: tuple[str, ...] = ()
+    false_matches: FalseMatches | None = None
     attribution: str = ""
 
     def threshold(self, name: str) -> float:
@@ -292,10 +306,22 @@ def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> No
 
 
 def thresholds_of(card: ModelCard) -> Thresholds:
-    """The shipped thresholds of the embedding network."""
-    return Thresholds(
-        match=card.threshold("match"),
-        match_with_digits=card.threshold("match_with_digits"),
-        margin=card.threshold("margin"),
-        max_gallery=int(card.threshold("max_gallery")),
-    )
+    """The shipped thresholds of the embedding network; OperatorError where one is missing or impossible."""
+    if card.false_matches is None:
+        raise OperatorError(
+            f"model {card.id} has no false match rates, so no gallery's threshold is known",
+            where="manifest.json",
+            do="Set them with tools/set_thresholds.py, or install a complete release.",
+        )
+    try:
+        return Thresholds(
+            match=card.threshold("match"),
+            match_with_digits=card.threshold("match_with_digits"),
+            margin=card.threshold("margin"),
+            promised_fpir=card.threshold("promised_fpir"),
+            false_matches=FalseMatchBound(card.false_matches.cosines, card.false_matches.upper),
+        )
+    except ValueError as error:
+        raise OperatorError(
+            f"model {card.id}: {error}", where="manifest.json", do="Set it with tools/set_thresholds.py."
+        ) from error

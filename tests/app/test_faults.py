@@ -30,7 +30,7 @@ from kiosk.acquirer.client import Lost, Reply, ReversalConfirmed, Unsent, Verifi
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange, Terminal
 from kiosk.app.kernel import Kernel, LookDone, Setting
-from kiosk.domain.decision import Candidate, LookOutcome, Thresholds
+from kiosk.domain.decision import Candidate, FalseMatchBound, LookOutcome, Thresholds
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits, Policy
 from kiosk.domain.money import Money
@@ -56,7 +56,7 @@ SETTING = Setting(
     Terminal("M-1", "S-1", "T-1", "test", "Shop"),
     Policy(1, int(NOON) + 86_400, "CNY", "Pay", "LIC-1", True, Limits(per_payment=20_000)),
     Limits(),
-    Thresholds(match=0.5, match_with_digits=0.4, margin=0.05, max_gallery=100),
+    Thresholds(0.5, 0.4, 0.05, 0.01, FalseMatchBound((0.4, 0.5), (1e-3, 1e-4))),
     ZoneInfo("Asia/Shanghai"),
 )
 AMOUNT = Money(3850, "CNY")
@@ -174,10 +174,13 @@ class Eye:
 
 
 class People:
-    size, version = 1, 1
+    version = 1
 
     def search(self, probe: np.ndarray, digits: str | None) -> tuple[Candidate, ...]:
         return (Candidate("ming", 0.9),)
+
+    def searched(self, digits: str | None) -> int:
+        return 1
 
     def payer(self, token: str) -> Payer:
         return Payer(token, "*ming", "•••• 1234", "consent-v1")

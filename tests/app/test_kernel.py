@@ -16,7 +16,7 @@ from kiosk.acquirer.messages import Exchange, Terminal
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Setting
 from kiosk.app.people import EnrolledPeople
 from kiosk.domain.challenge import Challenge, ChallengeKind
-from kiosk.domain.decision import LookOutcome, Reason, Thresholds
+from kiosk.domain.decision import FalseMatchBound, LookOutcome, Reason, Thresholds
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Limits, Policy
 from kiosk.domain.money import Money
@@ -134,7 +134,7 @@ class Shop:
         )
         self.merchant = Limits()
         self.gallery = Gallery([record("ming", 1, "1111"), record("li", 2, "2222")])
-        self.thresholds = Thresholds(match=0.5, match_with_digits=0.4, margin=0.05, max_gallery=100)
+        self.thresholds = Thresholds(0.5, 0.4, 0.05, 0.01, FalseMatchBound((0.4, 0.5), (1e-3, 1e-4)))
         self.open()
 
     def open(self) -> None:

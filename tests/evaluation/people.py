@@ -12,17 +12,25 @@ import numpy as np
 
 from kiosk.frames import Frame
 from kiosk.vision.detect import Box, DetectedFace
-from kiosk.vision.models import Manifest, ModelCard, Role, Source, Threshold
+from kiosk.vision.models import FalseMatches, Manifest, ModelCard, Role, Source, Threshold
 from kiosk.vision.observation import Observation
 
 FACE = DetectedFace(Box(0, 0, 10, 10), 0.9, np.zeros((6, 2), np.float32))
-THRESHOLDS = {"match": 0.6, "match_with_digits": 0.5, "margin": 0.1, "max_gallery": 100, "same_person": 0.4}
+THRESHOLDS = {
+    "match": 0.6,
+    "match_with_digits": 0.5,
+    "margin": 0.1,
+    "promised_fpir": 0.01,
+    "same_person": 0.4,
+}
+FALSE_MATCHES = FalseMatches((0.5, 0.6, 0.7), (2e-4, 2e-5, 2e-6), (1e-3, 1e-4, 1e-5), "a test")
 
 
 def card(role: Role, thresholds: dict[str, float], subjects: tuple[str, ...] = ()) -> ModelCard:
     set_by = {name: Threshold(value, "a test") for name, value in thresholds.items()}
     source = Source("here", "here")
-    return ModelCard(str(role), role, "", "", 0, source, "", "", "no", "", (), (), set_by, subjects)
+    known = FALSE_MATCHES if role is Role.EMBEDDING else None
+    return ModelCard(str(role), role, "", "", 0, source, "", "", "no", "", (), (), set_by, subjects, known)
 
 
 class ColourVision:

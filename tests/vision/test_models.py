@@ -7,7 +7,14 @@ import pytest
 
 from kiosk.assets import assets_dir
 from kiosk.domain.errors import OperatorError
-from kiosk.vision.models import Role, check_mode, load_manifest, load_model, read_model
+from kiosk.vision.models import (
+    Role,
+    check_mode,
+    load_manifest,
+    load_model,
+    read_model,
+    thresholds_of,
+)
 
 
 def edited(folder: Path, change) -> Path:
@@ -101,3 +108,31 @@ def test_production_refuses_what_may_not_be_sold_until_the_operator_names_it():
 def test_the_assets_can_be_somewhere_else(monkeypatch, tmp_path):
     monkeypatch.setenv("KIOSK_ASSETS", str(tmp_path))
     assert assets_dir() == tmp_path
+
+
+def test_the_shipped_false_match_rates_carry_a_gallery_of_a_thousand_and_no_million():
+    card = load_manifest().card(Role.EMBEDDING)
+    assert card.false_matches.set_by
+    assert all(
+        rate <= upper for rate, upper in zip(card.false_matches.fmr, card.false_matches.upper, strict=True)
+    )
+    thresholds = thresholds_of(card)
+    assert thresholds.match_among(10) == thresholds.match < thresholds.match_among(1000)
+    assert thresholds.match_among(10**6) is None
+    assert thresholds.match_among(10**6 // 10**4, digits_given=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda card: card.pop("false_matches"), "no false match rates"),
+        (lambda card: card["false_matches"]["upper"].reverse(), "rates descend"),
+        (lambda card: card["thresholds"]["promised_fpir"].update(value=0), "promised_fpir is 0"),
+    ],
+)
+def test_thresholds_that_are_missing_or_impossible_are_the_operators_to_mend(models_copy, change, complaint):
+    def broken(document):
+        change(next(card for card in document["models"] if card["role"] == "embedding"))
+
+    with pytest.raises(OperatorError, match=complaint):
+        thresholds_of(load_manifest(edited(models_copy, broken)).card(Role.EMBEDDING))
