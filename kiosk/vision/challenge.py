@@ -29,7 +29,7 @@ from kiosk.vision.colour import FaceColour
 from kiosk.vision.flash import FlashFit, fit_flash
 from kiosk.vision.landmarks import Landmarks
 from kiosk.vision.observation import Observation
-from kiosk.vision.quality import LIMITS, Hint
+from kiosk.vision.quality import Hint
 
 __all__ = ["ChallengeRules", "Examiner", "draw", "eye_openness", "relief"]
 
@@ -43,6 +43,8 @@ class ChallengeRules:
 
     reaction_ms: float = 200.0
     """Nobody answers a request sooner: the fastest choice reactions of people are about 200 ms."""
+    presence: float = 0.5
+    """The mesh's score from which it is on a face; the network's published working point."""
     lost_ms: float = 500.0
     """Longer without a face, or without a frame, and it is not one presentation any more."""
     jump: float = 0.6
@@ -82,16 +84,16 @@ class ChallengeRules:
     explained: float = 0.5
     """Least part of the face's changes that the shown colours explain."""
     margin: float = 0.4
-    """Nats a step, over the best sequence that differs in one colour."""
+    """Nats a step, over the best other order of the colours."""
     evenness: float = 0.3
     """The weakest of three skin patches, in parts of their mean: a mirror image covers one, light all."""
-    stepped: float = 0.6
-    """The face changed with the screen's steps, but not as the colours say: it follows another sequence."""
+    unexplained: float = 0.04
+    """The face's hue changes by more, and not as the colours say: it follows another sequence."""
 
 
-STEP_MS: Final = (350, 500)
+STEP_MS: Final = (350, 450)
 """How long a colour stays. Two changes are a flash: at most 1.4 flashes a second (WCAG 2.3.1 allows 3)."""
-COLOURS: Final = (6, 8)
+COLOURS: Final = (7, 8)
 RED_APART: Final = 3
 """Saturated red comes at most every third step: it never alternates with another colour."""
 TURN_MS: Final = 5_000
@@ -152,7 +154,7 @@ class Examiner:
         same_person: float,
         asked_ns: int,
     ) -> None:
-        self._challenge = challenge
+        self._challenge, self._rules = challenge, rules
         self._judge = _judge_of(challenge, rules)
         self._asked_ns = asked_ns
         self._presentation = _OnePresentation(rules, reference, same_person)
@@ -192,7 +194,7 @@ class Examiner:
         since_ms = (observation.timestamp_ns - self._asked_ns) / 1e6
         if since_ms < 0:
             return None
-        moment = _moment(observation, since_ms)
+        moment = _moment(observation, since_ms, self._rules.presence)
         if moment is not None:
             verdict = self._judge.take(moment)
             if self._challenge.kind in _TURNS and self._hint is Hint.LOOK_HERE:
@@ -284,12 +286,14 @@ class _Moment:
     colour: FaceColour | None
 
 
-def _moment(observation: Observation, since_ms: float) -> _Moment | None:
-    """None when the mesh is on no face, or its points are no numbers."""
+def _moment(observation: Observation, since_ms: float, presence: float) -> _Moment | None:
+    """None when the mesh is on no face, or its points are no numbers or all one."""
     landmarks, pose = observation.landmarks, observation.pose
-    if landmarks is None or pose is None or not landmarks.presence >= LIMITS.presence:
+    if landmarks is None or pose is None or not landmarks.presence >= presence:
         return None
     if not (np.isfinite(landmarks.points).all() and np.isfinite([pose.yaw, pose.pitch]).all()):
+        return None
+    if not np.ptp(landmarks.points[:, :2]) > 0:
         return None
     return _Moment(since_ms, observation.timestamp_ns, pose.yaw, pose.pitch, landmarks, observation.colour)
 
@@ -337,10 +341,12 @@ class _Turn:
         if self._is_cut(yaw, since_ms):
             return ChallengeOutcome.FAILED
         self._last = yaw, since_ms
-        if self._start is None:
+        if self._start is None or abs(yaw) < abs(self._start[0]):
+            # The most frontal frame so far: who was looking elsewhere comes back first.
             if abs(yaw) <= rules.frontal:
-                self._start, self._frontal_ms = (yaw, moment.landmarks.points), since_ms
-            return None
+                self._start = yaw, moment.landmarks.points
+            elif self._start is None:
+                return None
         from_yaw, frontal_mesh = self._start
         self._turned = yaw - from_yaw
         if self._turned < -rules.wrong_way:
@@ -473,7 +479,7 @@ def _flash_outcome(fit: FlashFit | None, rules: ChallengeRules) -> ChallengeOutc
     lit = fit.strength >= rules.strength and fit.evenness >= rules.evenness
     if follows and lit:
         return ChallengeOutcome.PASSED
-    another = fit.stepped >= rules.stepped and not follows
+    another = fit.unexplained >= rules.unexplained and not follows
     return ChallengeOutcome.FAILED if another else ChallengeOutcome.INCONCLUSIVE
 
 

@@ -1,12 +1,12 @@
 """Does the light on a face follow the colours that the screen showed, and those only?
 
 Pure arithmetic on measures over time (`kiosk.vision.colour`): a model with unknown gains and an unknown small
-latency is fitted to the colours that were shown, and to every sequence that differs from them in one place.
+latency is fitted to the colours that were shown, and to them in other orders.
 
 Three signals are explained: log red/green, log blue/green and log luminance, each of the face less that of
 the background. Automatic exposure, white balance and the room's lamps multiply both, and fall out; a near
-screen lights the face more than what is behind it. Drift and its bend are taken out too. What is left is
-linear in the colours, and each signal's gain has to be positive.
+screen lights the face more than what is behind it. A drift is taken out too. What is left is linear in the
+colours, and each signal's gain has to be positive.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.domain.challenge import FLASH_COLOURS, Colour
+from kiosk.domain.challenge import Colour
 from kiosk.vision.colour import FaceColour
 
 __all__ = ["FlashFit", "fit_flash"]
@@ -38,15 +38,15 @@ class FlashFit:
 
     `strength`: the screen's light on the face beyond that on the background, in parts of the room's light.
     `explained`: part of the changes that the shown colours explain, [0, 1], the mean of the three signals.
-    `margin`: log-likelihood, nats a step, over the best sequence that differs in one place. `stepped`: part
-    of the changes that follow the steps in time, whatever the colours. `evenness`: the weakest skin patch's
-    response in parts of the mean of three. `latency_ms` is the fit's. `fewest_in_a_step` counts frames.
+    `margin`: log-likelihood, nats a step, over the best other order. `unexplained`: how far the face's hue
+    strays from what the colours explain, root mean square, natural logarithm. `evenness`: the weakest skin
+    patch's response in parts of the mean of three. `latency_ms` is the fit's; `fewest_in_a_step` are frames.
     """
 
     strength: float
     explained: float
     margin: float
-    stepped: float
+    unexplained: float
     evenness: float
     latency_ms: int
     frames: int
@@ -71,7 +71,7 @@ def fit_flash(
     skin = np.stack([seen[i].skin for i in usable]).astype(np.float64)
     behind = _signals(np.stack([seen[i].background for i in usable]).astype(np.float64))
     light = np.stack([_signals(part) - behind for part in (skin.mean(axis=1), *skin.transpose(1, 0, 2))])
-    right, others = _features(colours), _other_sequences(colours)
+    right, others = _features(colours), _other_orders(colours)
     fits: list[tuple[float, int, _Steps]] = []
     rival = -np.inf
     for latency in LATENCIES_MS:
@@ -110,7 +110,7 @@ class _Steps:
         if (counts == 0).any():
             return None
         when = (times_ns[inside] - times_ns[inside].mean()) / 1e9
-        basis, _ = np.linalg.qr(np.column_stack([np.ones_like(when), when, when**2]))
+        basis, _ = np.linalg.qr(np.column_stack([np.ones_like(when), when]))
         indicators = np.eye(len(starts_ns))[number]
         steps = indicators - basis @ (basis.T @ indicators)
         face = light[0, inside] - basis @ (basis.T @ light[0, inside])
@@ -129,16 +129,16 @@ class _Steps:
 
     def summary(self, right: Float, latency_ms: int, margin: float) -> FlashFit:
         """What is known once `right` (float64[k, 3]) fits best at this latency."""
-        levels = np.linalg.pinv(self.gram, rcond=1e-9) @ self.moments[0]
-        stepped = np.einsum("kj,kj->j", levels, self.moments[0]) / self.power
+        explained = self.explained(right[None])[0]
+        left = self.power * (1.0 - explained) / float(self.counts.sum())
         size = max(float(np.einsum("kj,kl,lj->", right, self.gram, right)), 1e-12)
         face, *patches = (float(gain) for gain in np.einsum("kj,pkj->p", right, self.moments) / size)
         mean = float(np.mean(patches))
         return FlashFit(
             strength=TYPICAL * face,
-            explained=float(self.explained(right[None])[0].mean()),
+            explained=float(explained.mean()),
             margin=margin,
-            stepped=float(stepped.mean()),
+            unexplained=float(np.sqrt(left[:2].max())),
             evenness=min(patches) / mean if mean > 0 else 0.0,
             latency_ms=latency_ms,
             frames=int(self.counts.sum()),
@@ -164,13 +164,16 @@ def _linear(code: int) -> float:
     return float(x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4)
 
 
-def _other_sequences(colours: Sequence[Colour]) -> Float:
-    """float64[n, k, 3]: the features of every sequence that differs from `colours` in one place."""
-    return np.stack(
-        [
-            _features([*colours[:k], other, *colours[k + 1 :]])
-            for k, colour in enumerate(colours)
-            for other in FLASH_COLOURS
-            if other != colour
-        ]
-    )
+def _other_orders(colours: Sequence[Colour]) -> Float:
+    """float64[n, k, 3]: the features of `colours` with two of them exchanged, for every two that differ.
+
+    Enough to unmask every other order: an exchange always brings one of its colours to its place.
+    """
+    orders = []
+    for i, one in enumerate(colours):
+        for j, other in enumerate(colours[:i]):
+            if one != other:
+                order = list(colours)
+                order[i], order[j] = other, one
+                orders.append(_features(order))
+    return np.stack(orders)
