@@ -13,7 +13,8 @@ from kiosk.vision.observation import Observation
 from kiosk.vision.quality import Hint, Pose
 
 ANNA, BERT = np.eye(192, dtype=np.float32)[:2]
-_LIDS = {33: (-45, -30), 133: (-15, -30), 362: (15, -30), 263: (45, -30)}
+_CORNERS = {33: (-45, -30), 133: (-15, -30), 362: (15, -30), 263: (45, -30)}
+_SKIN = {50: (-45, 15), 205: (-35, 30), 280: (45, 15), 425: (35, 30), 151: (0, -65), 9: (0, -50)}
 _UPPER, _LOWER = {160: -36, 158: -24, 385: 24, 387: 36}, {144: -36, 153: -24, 380: 24, 373: 36}
 
 
@@ -22,7 +23,7 @@ def mesh(yaw: float = 0.0, *, openness: float = 0.3, flat: bool = False) -> np.n
     """float32[468, 3]: a head turned by `yaw` degrees to its left, eyes open by `openness` of their width."""
     angles = np.random.default_rng(8).uniform(-1.2, 1.2, (468, 2))
     x, y = 75 * np.sin(angles[:, 0]), 90 * np.sin(angles[:, 1])
-    for number, (at_x, at_y) in _LIDS.items():
+    for number, (at_x, at_y) in (_CORNERS | _SKIN).items():
         x[number], y[number] = at_x, at_y
     for lid, side in ((_UPPER, -1), (_LOWER, 1)):
         for number, at_x in lid.items():
