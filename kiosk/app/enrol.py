@@ -1,7 +1,7 @@
 """Enrolment: three looks, one reference, nothing else kept.
 
-Every look passes the same quality gate and liveness as a payment. The looks must show one person; their
-templates are averaged (`models.md`: three images bring FNIR from 3.3 % to 0.8 %) and then overwritten.
+Every look passes the liveness of a payment and its quality gate, with stricter limits. The looks must show
+one person; their templates are averaged, weighted by quality, and then overwritten.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kiosk.frames import FrameSource, SourceKind
 from kiosk.vision.embed import combine
 from kiosk.vision.look import LookResult, LookRules
 from kiosk.vision.pipeline import Vision
-from kiosk.vision.quality import Hint
+from kiosk.vision.quality import ENROLMENT_LIMITS, Hint
 
 __all__ = ["LOOKS", "Enrolment", "capture"]
 
@@ -50,7 +50,7 @@ def capture(
     """
     kept: list[LookResult] = []
     try:
-        return _captured(source, vision, rules, on_look, kept)
+        return _captured(source, vision.with_limits(ENROLMENT_LIMITS), rules, on_look, kept)
     finally:
         for look in kept:
             if look.template is not None:
@@ -84,5 +84,5 @@ def _captured(
         return Enrolment(outcome, len(templates), hint=last.hint if last else None)
     if any(float(templates[0] @ other) < rules.same_person for other in templates[1:]):
         return Enrolment(LookOutcome.TWO_FACES, len(templates), hint=Hint.ONE_PERSON)
-    weights = [look.quality.score if look.quality else 0.0 for look in kept]
+    weights = [look.quality.weight if look.quality else 0.0 for look in kept]
     return Enrolment(LookOutcome.LIVE, len(templates), combine(templates, weights))

@@ -7,15 +7,30 @@ In: an aligned face, uint8[112, 112, 3]. Out: float32[192] of length 1, from the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.vision.runtime import Model
 
-__all__ = ["EMBEDDING_SIZE", "Embedder", "combine"]
+__all__ = ["EMBEDDING_SIZE", "Embedder", "Embedding", "combine"]
 
 EMBEDDING_SIZE = 192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What the network makes of one face.
+
+    `vector` is float32[192] of length 1: a biometric template. `magnitude` is the length that it had, a
+    measure of quality (as in Meng et al. 2021, arXiv:2103.06627: a face that the network is unsure of comes
+    out short), and `symmetry` the cosine between the face's and its mirror image's, in [-1, 1].
+    """
+
+    vector: NDArray[np.float32] = field(repr=False)
+    magnitude: float
+    symmetry: float
 
 
 class Embedder:
@@ -24,12 +39,15 @@ class Embedder:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def embed(self, aligned: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32[192], length 1, for uint8[112, 112, 3]."""
+    def embed(self, aligned: NDArray[np.uint8]) -> Embedding:
+        """The embedding of uint8[112, 112, 3]."""
         scaled = (aligned.astype(np.float32) - 127.5) / 128.0
         (one,) = self._model.run(scaled[None])
         (mirrored,) = self._model.run(np.ascontiguousarray(scaled[None, :, ::-1]))
-        return _unit(one[0] + mirrored[0])
+        both = one[0] + mirrored[0]
+        vector = _unit(both)
+        lengths = float(np.linalg.norm(one) * np.linalg.norm(mirrored))
+        return Embedding(vector, float(np.linalg.norm(both)) / 2, float(one[0] @ mirrored[0]) / lengths)
 
 
 def combine(

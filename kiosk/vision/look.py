@@ -241,7 +241,7 @@ class Look:
         """
         if not self._embeddings:
             return None
-        weights = [o.quality.score if o.quality else 0.0 for o in self._good]
+        weights = [o.quality.weight if o.quality else 0.0 for o in self._good]
         return combine(self._embeddings, weights)
 
     def _take(self, observation: Observation, embedding: NDArray[np.float32]) -> None:

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ from kiosk.vision.landmarks import Landmarker, Landmarks
 from kiosk.vision.liveness import Liveness
 from kiosk.vision.models import Manifest, Role, load_manifest, load_model
 from kiosk.vision.observation import Observation
-from kiosk.vision.quality import LIMITS, Hint, assess, hint_for, pose_of
+from kiosk.vision.quality import LIMITS, Hint, Limits, assess, hint_for, pose_of
 from kiosk.vision.runtime import Model
 
 __all__ = ["COMPARABLE", "Vision", "VisionWorker"]
@@ -52,6 +54,7 @@ class Vision:
     ) -> None:
         self.manifest = manifest or load_manifest(directory)
 
+        self._limits = LIMITS
         self._models: list[Model] = []
 
         def load(role: Role) -> Model:
@@ -85,6 +88,12 @@ class Vision:
         if crowd:
             return _without_face(frame, faces, Hint.ONE_PERSON, clock)
         return self._measure(frame, rgb, faces, landmarks, clock)
+
+    def with_limits(self, limits: Limits) -> Self:
+        """The same networks behind another quality gate; not to be used while this one is."""
+        other = copy(self)
+        other._limits = limits
+        return other
 
     def forget(self) -> None:
         """Overwrite what the networks hold of the last face: its picture, and its template."""
@@ -123,16 +132,17 @@ class Vision:
         landmarks: Landmarks,
         clock: _Clock,
     ) -> Observation:
-        with clock.stage("quality"):
-            aligned = align(rgb, landmarks.five)
-            quality = assess(aligned, faces[0], landmarks, min(frame.width, frame.height))
-            pose = pose_of(landmarks)
         with clock.stage("colour"):
             colour = face_colour(rgb, faces[0].box, landmarks)
         with clock.stage("border"):
             border = border_of(rgb, faces[0].box)
         with clock.stage("embed"):
+            aligned = align(rgb, landmarks.five)
             embedding = self._embedder.embed(aligned)
+        with clock.stage("quality"):
+            pose = pose_of(landmarks)
+            size = (frame.width, frame.height)
+            quality = assess(aligned, faces[0], landmarks, size, pose=pose, embedding=embedding)
         logit = None
         if self._liveness is not None:
             with clock.stage("liveness"):
@@ -143,11 +153,11 @@ class Vision:
             width=frame.width,
             height=frame.height,
             faces=faces,
-            hint=hint_for(quality, pose),
+            hint=hint_for(quality, pose, self._limits),
             landmarks=landmarks,
             pose=pose,
             quality=quality,
-            embedding=embedding,
+            embedding=embedding.vector,
             liveness_logit=logit,
             colour=colour,
             border=border,

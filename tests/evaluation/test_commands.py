@@ -13,8 +13,9 @@ from kiosk.domain.decision import LookOutcome
 from kiosk.domain.errors import OperatorError
 from kiosk.vision import pipeline
 from kiosk.vision.look import LookResult, Motion
-from kiosk.vision.quality import Hint, Pose, Quality
+from kiosk.vision.quality import Hint, Pose
 
+from ..vision.scenes import GOOD
 from .people import ColourVision, paint
 
 
@@ -59,7 +60,7 @@ def looked(outcome: LookOutcome, **more) -> LookResult:
 
 
 def test_a_look_is_told_with_quality_pose_and_timings_and_without_the_template():
-    quality, pose = Quality(200, 80, 0.4, 14, 115, 0.0, 1.0), Pose(1, 2, 3)
+    quality, pose = GOOD, Pose(1, 2, 3)
     seen = look.described(
         looked(
             LookOutcome.LIVE,

@@ -8,8 +8,8 @@ from kiosk.evaluation import speed
 from kiosk.evaluation.speed import LookTime, look_to_decision, on_canvas, stages, summary
 from kiosk.vision.look import LookRules
 from kiosk.vision.observation import Observation
-from kiosk.vision.quality import Quality
 
+from ..vision.scenes import GOOD
 from .people import FACE
 
 RULES = LookRules.from_scores(0.7, 0.3, 0.4)
@@ -43,7 +43,7 @@ class SteadyVision:
             frame.height,
             faces,
             None,
-            quality=Quality(200, 80, 0.4, 14, 115, 0.0, 1.0),
+            quality=GOOD,
             embedding=vector if self.face else None,
             liveness_logit=3.0,
             timings_ms={"detect": self.ms},

@@ -6,6 +6,31 @@ import cv2
 import numpy as np
 
 from kiosk.frames import Frame, PixelFormat
+from kiosk.vision.quality import Quality
+
+GOOD = Quality(
+    face_px=200,
+    eyes_px=80,
+    fill=0.4,
+    outside=0,
+    presence=1,
+    mouth_seen=0.8,
+    eyes_seen=0.9,
+    eyes_burnt=0,
+    eyes_open=0.08,
+    mouth_open=0.02,
+    brightness=115,
+    contrast=120,
+    burnt=0,
+    evenness=0.9,
+    noise=0.04,
+    sharpness=0.4,
+    smear=0.8,
+    magnitude=70,
+    symmetry=0.98,
+    score=0.5,
+)
+"""The measures of an ordinary face at arm's length."""
 
 
 def frame_of(rgb: np.ndarray, sequence: int = 0) -> Frame:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ def aligned(detector, landmarker, portrait):
 
 
 def test_an_embedding_has_length_one(embedder, aligned):
-    vector = embedder.embed(aligned)
+    vector = embedder.embed(aligned).vector
     assert vector.shape == (EMBEDDING_SIZE,)
     assert vector.dtype == np.float32
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
@@ -21,12 +22,22 @@ def test_an_embedding_has_length_one(embedder, aligned):
 
 def test_a_face_and_its_mirror_image_are_one_person(embedder, aligned):
     mirrored = np.ascontiguousarray(aligned[:, ::-1])
-    assert embedder.embed(aligned) @ embedder.embed(mirrored) == pytest.approx(1, abs=1e-4)
+    assert embedder.embed(aligned).vector @ embedder.embed(mirrored).vector == pytest.approx(1, abs=1e-4)
 
 
 def test_a_darker_and_softer_picture_is_still_the_same_person(embedder, aligned):
     darker = (aligned * 0.6).astype(np.uint8)
-    assert embedder.embed(aligned) @ embedder.embed(darker) > 0.8
+    assert embedder.embed(aligned).vector @ embedder.embed(darker).vector > 0.8
+
+
+def test_what_is_hardly_a_face_comes_out_short_and_unlike_its_mirror_image(embedder, aligned):
+    plain, blurred = embedder.embed(aligned), embedder.embed(cv2.GaussianBlur(aligned, (0, 0), 6))
+    assert blurred.magnitude < 0.8 * plain.magnitude
+    assert blurred.symmetry < plain.symmetry <= 1
+
+
+def test_an_embedding_does_not_show_its_template(embedder, aligned):
+    assert "vector" not in repr(embedder.embed(aligned))
 
 
 def test_a_mean_leans_to_the_heavier_and_has_length_one():

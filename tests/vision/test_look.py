@@ -19,13 +19,14 @@ from kiosk.vision.landmarks import Landmarks
 from kiosk.vision.look import EVIDENCE, FRAME_LLR, Look, LookRules, Motion
 from kiosk.vision.models import Role, Threshold, load_manifest
 from kiosk.vision.observation import Observation
-from kiosk.vision.quality import Hint, Pose, Quality
+from kiosk.vision.quality import Hint, Pose
+
+from .scenes import GOOD
 
 RULES = LookRules(
     llr_scale=1.0, llr_offset=0.0, accept_llr=1.0, refuse_llr=-1.0, same_person=0.43, max_frames=20
 )
 FRAMED = Border(1.2, 1.0, 1.2, 1.3)
-GOOD = Quality(200, 80, 0.4, 14, 115, 0.0, 1.0)
 FACE = DetectedFace(Box(0, 0, 200, 200), 0.9, np.zeros((6, 2), np.float32))
 ANNA, BERT = np.eye(192, dtype=np.float32)[:2]
 LIVE, ATTACK, GREY = 3.0, -3.0, 0.0
@@ -148,7 +149,7 @@ def test_a_template_never_mixes_two_people():
 
 
 def test_better_frames_weigh_more():
-    blurred = Quality(200, 80, 0.4, 4.5, 115, 0.3, 0.6)
+    blurred = replace(GOOD, score=0.01)
     near = (ANNA + 0.5 * BERT) / np.float32(np.sqrt(1.25))
     seen = [observation(0), observation(1), observation(2, who=near)]
     mean = run(SourceKind.LIVE, *seen)[0].template
