@@ -20,7 +20,6 @@ from kiosk.app.config import Config
 from kiosk.devices.cameras import open_source
 from kiosk.devices.guard import Check, GuardedSource, GuardMemory
 from kiosk.domain.errors import OperatorError
-from kiosk.frames import FrameSource
 
 __all__ = ["PIN_NAME", "REFUSALS_NAME", "Cameras", "Refusals"]
 
@@ -96,7 +95,7 @@ class Cameras:
         )
 
     @contextmanager
-    def opened(self, text: str) -> Iterator[FrameSource]:
+    def opened(self, text: str) -> Iterator[GuardedSource]:
         """An open, guarded source; closed, light off, when the block ends."""
         source = self.open_source(text)
         source.open()

@@ -80,6 +80,7 @@ def look(
         if result is None:
             return
         seen = described(result, str(source.info.kind))
+        seen["camera"] = {str(check): str(finding) for check, finding in source.evidence.items()}
     if challenge is not None:
         outcome = "unavailable" if answered is None else str(answered.outcome)
         seen["challenge"] = {

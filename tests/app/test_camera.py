@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -9,14 +11,21 @@ import pytest
 
 from kiosk.app.camera import Cameras, Refusals
 from kiosk.app.config import CameraConfig, Config
+from kiosk.app.kernel import LookDone
+from kiosk.app.look import CameraLooker
 from kiosk.devices import camera_v4l2
-from kiosk.devices.guard import Check, GuardError
+from kiosk.devices.guard import Check, GuardedSource, GuardError
+from kiosk.domain.decision import LookOutcome
 from kiosk.domain.errors import OperatorError
-from kiosk.frames import SourceKind
+from kiosk.frames import Frame, SourceKind
+from kiosk.vision.look import LookRules
+from kiosk.vision.models import load_manifest
 
+from ..devices import streams
 from ..permissions import of_somebody_else
 
 PICTURE = Path(__file__).resolve().parents[2] / "assets" / "demo" / "probe" / "stranger.jpg"
+RULES = LookRules.of(load_manifest())
 PIN = "v4l2:driver=uvcvideo;card=Cam;bus=1"
 OTHER = "v4l2:driver=uvcvideo;card=Cam;bus=2"
 
@@ -38,8 +47,6 @@ def test_a_pin_that_can_t_be_read_is_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_pin_of_somebody_else_is_not_passed_over() -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "camera.pin").write_text(PIN)
         with of_somebody_else(Path(folder)), pytest.raises(OperatorError, match="can't be read"):
@@ -51,6 +58,51 @@ def test_every_source_is_guarded_and_closed_in_the_end(tmp_path: Path) -> None:
         assert source.info.kind is SourceKind.STILL
         assert source.read(1) is not None
     assert source.ended
+
+
+def test_a_look_whose_camera_is_refused_sees_no_face_and_staff_read_why(tmp_path: Path) -> None:
+    """What a recording shows is never searched, however alive it looks."""
+    now = [0]
+    recorded = [(frame, now_ns + 3600 * streams.S) for frame, now_ns in streams.webcam(30)]
+    source = GuardedSource(Replay(recorded, now), pin="", mode="test", clock=lambda: now[0])
+    told: queue.SimpleQueue[LookDone] = queue.SimpleQueue()
+    looker = CameraLooker(lambda: source, Blind(), RULES, mode="test", model_ids=())  # type: ignore[arg-type]
+    looker.start(1, told.put)  # type: ignore[arg-type]
+    done = told.get(timeout=10)
+    looker.close()
+    assert (done.outcome, done.liveness) == (LookOutcome.NO_FACE, None)
+    assert isinstance(looker.failure, GuardError)
+    assert looker.failure.check is Check.FRESHNESS
+    assert source.ended
+
+
+class Replay:
+    """A recording where the camera should be."""
+
+    info = streams.WEBCAM
+
+    def __init__(self, arriving: list[streams.Arriving], now: list[int]) -> None:
+        self._arriving, self._now, self.ended = iter(arriving), now, True
+
+    def open(self) -> None:
+        self.ended = False
+
+    def read(self, _timeout_s: float) -> Frame:
+        frame, self._now[0] = next(self._arriving)
+        return frame
+
+    def close(self) -> None:
+        self.ended = True
+
+
+class Blind:
+    """Vision that must not be asked."""
+
+    def observe(self, _frame: Frame) -> None:
+        raise AssertionError("a refused frame was looked at")
+
+    def forget(self) -> None:
+        pass
 
 
 @pytest.mark.parametrize("mode", ["training", "production"])

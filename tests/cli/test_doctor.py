@@ -14,6 +14,7 @@ from kiosk.acquirer.journal import Journal
 from kiosk.app import health
 from kiosk.app.camera import Refusals
 from kiosk.devices.guard import Check
+from kiosk.frames import SourceInfo, SourceKind
 from kiosk.ui import window
 from kiosk.vision.models import load_manifest
 
@@ -141,6 +142,45 @@ def test_the_camera_s_pin_is_told_and_how_to_set_it(
     assert found["camera_pin"]["detail"].startswith(f"{state}: this camera is {PI}")
     assert (f'pin = "{PI}"' in found["camera_pin"]["action"]) is (status != "green")
     assert ("pinned 'imx219'" in found["camera_pin"]["detail"]) is (state == "wrong")
+
+
+@pytest.mark.parametrize(("mode", "status"), [("demo", "amber"), ("production", "red")])
+def test_a_program_that_plays_a_camera_is_told_as_one(
+    kiosk: Kiosk, data_dir: Path, pi: Any, monkeypatch: pytest.MonkeyPatch, *, mode: str, status: str
+) -> None:
+    played = ({"Num": 0, "Model": "Virtual", "Id": "Virtual0"},)
+    monkeypatch.setattr(fake_picamera2.Picamera2, "cameras", played)
+    data_dir.mkdir()
+    camera = examined(kiosk, data_dir, f'mode = "{mode}"', "pi")["camera"]
+    assert camera["status"] == status
+    assert "Virtual0" in camera["detail"]
+
+
+def test_a_camera_that_nothing_is_known_of_can_t_be_pinned(
+    kiosk: Kiosk, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir.mkdir()
+    monkeypatch.setattr(health, "open_source", lambda _text: Nameless())
+    found = examined(kiosk, data_dir, camera="/dev/video0")
+    assert found["camera_pin"]["detail"].endswith("nothing tells who it is")
+    assert "pin =" not in found["camera_pin"]["action"]
+    found = examined(kiosk, data_dir, f'[camera]\npin = "{PI}"', "/dev/video0")
+    assert found["camera_pin"]["status"] == "red"
+
+
+class Nameless:
+    """A camera of which the kernel tells nothing, and that gives nothing."""
+
+    info, ended = SourceInfo("?", SourceKind.LIVE, "v4l2:/dev/video0"), False
+
+    def open(self) -> None:
+        pass
+
+    def read(self, _timeout_s: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def test_a_pin_that_provisioning_wrote_counts(kiosk: Kiosk, data_dir: Path, pi: Any) -> None:

@@ -47,6 +47,10 @@ def test_a_look_tells_its_evidence_and_that_no_challenge_was_asked(kiosk: Kiosk,
     assert seen["challenge"] is None
 
 
+def test_of_a_picture_no_check_of_the_camera_is_passed(kiosk: Kiosk, tmp_path: Path) -> None:
+    assert set(look(kiosk, tmp_path, PICTURE)["camera"].values()) == {"unavailable"}
+
+
 def test_a_picture_can_t_be_asked(kiosk: Kiosk, tmp_path: Path) -> None:
     seen = look(kiosk, tmp_path, PICTURE, "--challenge", "blink")
     assert seen["challenge"] == {"kind": "blink", "outcome": "unavailable", "flash": None}
