@@ -45,10 +45,10 @@ RIGID: Final = (
 """Mesh points of nose, forehead, cheeks and eye corners: what neither talking nor blinking moves."""
 LEAST_MOTION: Final = 0.02
 """Below it a change of shape is the mesh's own noise. In distances between the outer eye corners."""
-PLANE_RATIO, HEAD_RATIO = 0.30, 0.70
+PLANE_RATIO, HEAD_RATIO = 0.28, 0.70
 RATIO_SPREAD: Final = 0.13
-"""Medians and standard deviation of `planarity`'s ratio: `tools/pad/fusion.py` prints it for held prints and
-living people (NUAA), and for the clips. The three figures give the log-likelihood ratio of two normals."""
+"""Medians and standard deviation of `planarity`'s ratio for held prints and for living people (NUAA: 115 and
+201 pairs of frames, `tools/pad/fusion.py`). The three give the log-likelihood ratio of two normals."""
 PLANE_LLR: Final = 1.5
 """Most that planarity weighs against a living person: measured on the prints of eight people only."""
 

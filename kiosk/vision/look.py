@@ -65,6 +65,9 @@ within videos, mean over sets and species (`tools/pad/fusion.py` prints it). n s
 n / (1 + (n - 1) x correlation) independent ones (Kish's design effect)."""
 LEAST_GREY, MOST_GREY = 1.0, 4.0
 """Half the grey zone's width, in nats, where it is derived from `live` and `attack`."""
+MESH_HOLDS: Final = (None, Hint.LOOK_HERE, Hint.OPEN_EYES, Hint.CLOSE_MOUTH, Hint.EVEN_LIGHT)
+"""Frames that the cues are read from: turned, blinking and talking faces are what they are about. Of a small,
+dark, blurred or covered one the mesh is too coarse."""
 TRACKED: Final = 150
 """Sightings that the cues are read from, the newest: five seconds at 30 a second."""
 
@@ -217,7 +220,7 @@ class Look:
         self._hint, self._last = observation.hint, observation
         if observation.hint is Hint.ONE_PERSON:
             return self._end(LookOutcome.TWO_FACES)
-        if observation.hint in (None, Hint.LOOK_HERE):  # of small or blurred faces the mesh is too coarse
+        if observation.hint in MESH_HOLDS:
             self._track.append(observation)
         if observation.hint is None and observation.embedding is not None:
             self._take(observation, observation.embedding)
