@@ -20,18 +20,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind, ChallengeOutcome, Colour
 from kiosk.vision.colour import FaceColour
+from kiosk.vision.dynamics import Sighting, planarity
 from kiosk.vision.flash import FlashFit, fit_flash
-from kiosk.vision.landmarks import Landmarks
 from kiosk.vision.observation import Observation
 from kiosk.vision.quality import Hint
 
-__all__ = ["ChallengeRules", "Examiner", "draw", "eye_openness", "relief"]
+__all__ = ["ChallengeRules", "Examiner", "draw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,9 @@ class ChallengeRules:
     """Degrees a second: heads turn at up to 300 when they hurry; a cut is faster."""
     shortest_turn_ms: float = 80.0
     """From the last frontal frame to a turn that is made."""
-    relief: float = 0.015
-    """Least departure of the turned mesh from a plane's picture, in face heights (`relief`)."""
+    depth: float = 0.57
+    """Least `dynamics.planarity` from the frontal to the turned frame: heads are above .6, and sheets that
+    seem to turn this far below, bent ones too."""
 
     closed: float = 0.70
     """Eyes are closed when both open less than this part of how far they were open."""
@@ -282,20 +282,21 @@ class _Moment:
     at_ns: int
     yaw: float
     pitch: float
-    landmarks: Landmarks
+    sighting: Sighting
     colour: FaceColour | None
 
 
 def _moment(observation: Observation, since_ms: float, presence: float) -> _Moment | None:
     """None when the mesh is on no face, or its points are no numbers or all one."""
     landmarks, pose = observation.landmarks, observation.pose
-    if landmarks is None or pose is None or not landmarks.presence >= presence:
+    if landmarks is None or pose is None or observation.payer is None or not landmarks.presence >= presence:
         return None
     if not (np.isfinite(landmarks.points).all() and np.isfinite([pose.yaw, pose.pitch]).all()):
         return None
     if not np.ptp(landmarks.points[:, :2]) > 0:
         return None
-    return _Moment(since_ms, observation.timestamp_ns, pose.yaw, pose.pitch, landmarks, observation.colour)
+    sighting = Sighting(landmarks.points, observation.timestamp_ns, observation.payer.box)
+    return _Moment(since_ms, sighting.timestamp_ns, pose.yaw, pose.pitch, sighting, observation.colour)
 
 
 class _Judge(Protocol):
@@ -325,7 +326,7 @@ class _Turn:
 
     def __init__(self, sign: float, rules: ChallengeRules) -> None:
         self._sign, self._rules = sign, rules
-        self._start: tuple[float, NDArray[np.float32]] | None = None
+        self._start: tuple[float, Sighting] | None = None
         self._frontal_ms = 0.0
         self._last: tuple[float, float] | None = None
         self._turned = 0.0
@@ -344,10 +345,10 @@ class _Turn:
         if self._start is None or abs(yaw) < abs(self._start[0]):
             # The most frontal frame so far: who was looking elsewhere comes back first.
             if abs(yaw) <= rules.frontal:
-                self._start = yaw, moment.landmarks.points
+                self._start = yaw, moment.sighting
             elif self._start is None:
                 return None
-        from_yaw, frontal_mesh = self._start
+        from_yaw, frontal = self._start
         self._turned = yaw - from_yaw
         if self._turned < -rules.wrong_way:
             return ChallengeOutcome.FAILED
@@ -356,17 +357,17 @@ class _Turn:
             return None
         if since_ms < rules.reaction_ms:
             return ChallengeOutcome.FAILED
-        return self._turning(since_ms, relief(frontal_mesh, moment.landmarks.points))
+        return self._turning(since_ms, planarity([frontal, moment.sighting]).value)
 
-    def _turning(self, since_ms: float, depth: float) -> ChallengeOutcome | None:
+    def _turning(self, since_ms: float, depth: float | None) -> ChallengeOutcome | None:
         """Made when two frames in a row say so: one may be a landmark gone astray."""
         if self._turned < self._rules.turn:
             self._made = 0
             return None
         if since_ms - self._frontal_ms < self._rules.shortest_turn_ms:
             return ChallengeOutcome.FAILED
-        self._is_flat = depth < self._rules.relief
-        self._made = 0 if self._is_flat else self._made + 1
+        self._is_flat = depth is not None and depth < self._rules.depth
+        self._made = 0 if depth is None or self._is_flat else self._made + 1
         return ChallengeOutcome.PASSED if self._made >= 2 else None
 
     def _is_cut(self, yaw: float, since_ms: float) -> bool:
@@ -396,7 +397,7 @@ class _Blink:
 
     def take(self, moment: _Moment) -> ChallengeOutcome | None:
         rules, since_ms, pitch = self._rules, moment.since_ms, moment.pitch
-        openness = eye_openness(moment.landmarks)
+        openness = _eye_openness(moment.sighting.points)
         if not np.isfinite(openness).all():
             return None
         if len(self._open) < 90:
@@ -491,31 +492,15 @@ _RIGHT_EYE: Final = (33, 160, 158, 133, 153, 144)
 _LEFT_EYE: Final = (362, 385, 387, 263, 373, 380)
 
 
-def eye_openness(landmarks: Landmarks) -> NDArray[np.float64]:
+def _eye_openness(points: NDArray[np.float32]) -> NDArray[np.float64]:
     """float64[2]: the eye aspect ratio of the subject's right and left eye, about .3 open and .1 closed.
 
     Height over width, both from corners and lids (Soukupova and Cech 2016).
     """
     ratios = []
     for eye in (_RIGHT_EYE, _LEFT_EYE):
-        outer, up1, up2, inner, low2, low1 = landmarks.points[list(eye), :2].astype(np.float64)
+        outer, up1, up2, inner, low2, low1 = points[list(eye), :2].astype(np.float64)
         high = np.hypot(*(up1 - low1)) + np.hypot(*(up2 - low2))
         wide = float(np.hypot(*(outer - inner)))
         ratios.append(high / (2 * wide) if wide > 0 else np.nan)
     return np.array(ratios)
-
-
-def relief(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """How far `after` is from any view of a flat picture of `before`: both a mesh, float32[468, 3].
-
-    The root mean square distance (x and y) to the best homography, in face heights of `before`. A head that
-    turned departs from it, a sheet does not.
-    """
-    flat, seen = before[:, :2].astype(np.float64), after[:, :2].astype(np.float64)
-    matrix = np.asarray(cv2.findHomography(flat, seen, 0)[0], np.float64)
-    if matrix.shape != (3, 3):  # OpenCV's answer to points that are all one
-        return 0.0
-    moved = np.column_stack([flat, np.ones(len(flat))]) @ matrix.T
-    away = moved[:, :2] / moved[:, 2:] - seen
-    height = float(np.hypot(*(flat[152] - flat[10])))
-    return float(np.sqrt((away**2).sum(axis=1).mean())) / max(height, 1e-6)
