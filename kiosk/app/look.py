@@ -7,6 +7,7 @@ only between `start` and the end of the look, and every frame also goes to the p
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -50,7 +51,8 @@ def look_at(
     on_progress: Callable[[Hint | None, float], None] = lambda hint, progress: None,
     then: Callable[[LookResult, NDArray[np.float32] | None, Watch], LookResult] | None = None,
 ) -> LookResult | None:
-    """One look at an open `source`; None when it was stopped. Ends after the rules' time at the latest.
+    """One look at an open `source`; None when it was stopped. Ends after the rules' time at the latest: a
+    camera's by the clock, a recording's by its own, however slow this machine is.
 
     `then` gets what was found, the payer's template (to keep or to overwrite) and the means to watch on, and
     has the last word; its time is its own. The frames' own templates are overwritten before it returns; the
@@ -71,7 +73,7 @@ def look_at(
         return result is not None
 
     try:
-        watch(take, rules.max_ms / 1000)
+        watch(take, rules.max_ms / 1000 if source.info.kind is SourceKind.LIVE else math.inf)
         if not stopped():
             found = results[0] if results else look.finish()
             results = [found if then is None else then(found, look.template(), watch)]
