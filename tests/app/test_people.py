@@ -19,9 +19,9 @@ def unit(seed: int) -> np.ndarray:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def record(base: Base, token: str, seed: int) -> PayerRecord:
+def record(base: Base, token: str, seed: int, digits: str = "") -> PayerRecord:
     reference = Reference(Template(unit(seed)), base.embedding_id())
-    return PayerRecord(token, f"*{token}", "•••• 1234", "", "consent-v1", 1_800_000_000, (reference,))
+    return PayerRecord(token, f"*{token}", "•••• 1234", digits, "consent-v1", 1_800_000_000, (reference,))
 
 
 def enrolled(folder: Path, *tokens: str) -> None:
@@ -76,3 +76,11 @@ def test_two_changes_at_a_time_are_both_made(tmp_path: Path) -> None:
         change.join()
     with open_base(tmp_path, None) as base:
         assert {one.token for one in base.gallery.records()} == {f"p{number}" for number in range(6)}
+
+
+def test_how_many_are_searched_is_everybody_or_those_with_the_digits(tmp_path: Path) -> None:
+    with open_base(tmp_path, None) as base:
+        for seed, digits in enumerate(("1111", "1111", "2222")):
+            base.enrol(record(base, f"p{seed}", seed, digits))
+        people = EnrolledPeople(base.gallery)
+        assert [people.searched(digits) for digits in (None, "1111", "2222", "3333")] == [3, 2, 1, 0]
