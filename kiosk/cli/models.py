@@ -46,7 +46,7 @@ def list_models(data_dir: DataDir = None, json: Json = False) -> None:
 
     table = Table()
     for column in ("role", "id", "from", "licence", "commercial use", "kB"):
-        table.add_column(column, justify="right" if column == "kB" else "left")
+        table.add_column(column, justify="right" if column == "kB" else "left", no_wrap=column == "id")
     for card in manifest.models:
         origin = "added" if card.id in manifest.added else "release"
         words = (card.role, card.id, origin, card.licence, card.commercial, f"{card.bytes / 1000:.0f}")
@@ -119,7 +119,8 @@ def add(
     from kiosk.vision import install
     from kiosk.vision.models import Role
 
-    done = install.add(file, install.read_card(card), _folder(data_dir, assets), is_release=assets)
+    folder = _folder(data_dir, assets)
+    done = install.add(file, install.read_card(card), folder, is_release=assets)
     if json:
         print_json({"added": done.card.id, "replaces": done.replaced.id, "ms": round(done.ms, 3)})
         return

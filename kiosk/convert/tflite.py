@@ -27,7 +27,11 @@ _Op = schema.BuiltinOperator
 
 
 def convert(network: nn.Module, examples: tuple[Tensor, ...]) -> bytes:
-    """The float32 file of `network`, which takes tensors of the shapes of `examples`, in their order."""
+    """The float32 file of `network`, which takes tensors of the shapes of `examples`, in their order.
+
+    They are copied: one tensor given for two inputs would be taken for one input that is read twice.
+    """
+    examples = tuple(example.clone() for example in examples)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), no_remarks():
         file = Path(folder) / "float.tflite"
         litert_torch.convert(network.eval(), examples).export(str(file))

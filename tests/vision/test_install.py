@@ -1,0 +1,232 @@
+"""Networks that an integrator brings: tried, pinned, listed, taken back; and nothing of it by halves."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from kiosk.domain.errors import OperatorError
+from kiosk.frames import Frame, PixelFormat
+from kiosk.vision import install, trial
+from kiosk.vision.models import Manifest, ModelCard, Role, load_manifest, read_model
+from kiosk.vision.pipeline import Vision
+
+
+def brought(folder: Path, data: bytes | None = None, like: Role = Role.LIVENESS, **changed: Any) -> Path:
+    """A network file and its card beside it, as an integrator has them; the release's, but for `changed`."""
+    theirs = load_manifest().card(like)
+    data = read_model(theirs) + b"\0" * 16 if data is None else data  # works the same, is another file
+    entry = msgspec.to_builtins(theirs) | {
+        "id": "acme-net-2",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "commercial": "yes",
+        **changed,
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "net.json").write_bytes(msgspec.json.encode(entry))
+    (folder / "net.tflite").write_bytes(data)
+    return folder / "net.tflite"
+
+
+def add(file: Path, folder: Path) -> install.Added:
+    return install.add(file, install.read_card(file.with_suffix(".json")), folder)
+
+
+def running(folder: Path) -> Manifest:
+    return load_manifest(added=folder)
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def with_last_weights(data: bytes, value: float) -> bytes:
+    """The network with `value` for every weight of its fully connected layers, which come last."""
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    graph, changed = tree.subgraphs[0], bytearray(data)
+    for operator in graph.operators:
+        if tree.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.FULLY_CONNECTED:
+            place = tree.buffers[graph.tensors[int(operator.inputs[1])].buffer]  # behind the tree, as bytes
+            assert place.size > 0
+            changed[place.offset : place.offset + place.size] = np.full(
+                place.size // 4, value, np.float32
+            ).tobytes()
+    return bytes(changed)
+
+
+def test_an_added_network_takes_the_releases_place_and_its_id_holds_its_hash(tmp_path: Path) -> None:
+    file, folder = brought(tmp_path / "desk"), tmp_path / "data" / "models"
+    done = add(file, folder)
+    digits = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    assert done.card.id == f"acme-net-2-{digits}"
+    assert done.replaced == load_manifest().card(Role.LIVENESS)
+    assert done.ms > 0
+    manifest = running(folder)
+    assert manifest.card(Role.LIVENESS) == done.card
+    assert manifest.added == {done.card.id}
+    assert [card.role for card in manifest.models] == [card.role for card in load_manifest().models]
+    assert manifest.card(Role.DETECTOR) == load_manifest().card(Role.DETECTOR)
+
+
+def test_the_added_networks_file_is_what_looks(tmp_path: Path, portrait: np.ndarray) -> None:
+    folder = tmp_path / "models"
+    add(brought(tmp_path / "desk"), folder)
+    height, width = portrait.shape[:2]
+    frame = Frame((portrait,), PixelFormat.RGB888, width, height, 0, 0)
+    assert Vision(running(folder)).observe(frame).liveness_logit is not None
+    (folder / running(folder).card(Role.LIVENESS).file).unlink()
+    with pytest.raises(OperatorError, match="cannot be read"):
+        Vision(running(folder))
+
+
+LIVENESS_INPUT = {"name": "near", "shape": [1, 96, 96, 3], "values": "RGB", "crop_scale": 1.4}
+ONE = {"value": 0.5, "set_by": "a test"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"sha256": "0" * 64}, "is not what the card describes"),
+        ({"bytes": 1}, "is not what the card describes"),
+        ({"id": "../up"}, "id '../up'"),
+        ({"id": "a" * 56}, "Use 1 to 55"),
+        ({"licence": "free\x1b[2J"}, "can't be printed"),
+        ({"commercial": "maybe"}, "maybe"),
+        ({"surprise": 1}, "surprise"),
+        ({"role": "painter"}, "painter"),
+        ({"input": []}, "has 0 inputs"),
+        ({"input": [LIVENESS_INPUT | {"shape": [1, 96, 64, 3]}]}, "takes near as"),
+        ({"input": [LIVENESS_INPUT | {"crop_scale": None}]}, "needs crop_scale of near"),
+        ({"input": [LIVENESS_INPUT | {"crop_scale": 99.0}]}, "needs crop_scale of near"),
+        ({"input": [LIVENESS_INPUT | {"crop_raised": 0.1}]}, "needs crop_raised of near"),
+        ({"input": [LIVENESS_INPUT]}, "takes and gives"),
+        ({"output": [{"name": "two", "shape": [1, 2], "values": ""}]}, "not one logit"),
+        ({"thresholds": {}}, "no threshold 'live'"),
+        ({"thresholds": {"live": ONE, "attack": ONE | {"value": 1.5}}}, "attack <= live"),
+        ({"role": "embedding"}, "the embedding takes and gives"),
+    ],
+)
+def test_a_card_that_is_not_right_is_refused_and_nothing_is_changed(
+    tmp_path: Path, changed: dict[str, Any], complaint: str
+) -> None:
+    folder = tmp_path / "models"
+    with pytest.raises(OperatorError, match=complaint):
+        add(brought(tmp_path / "desk", **changed), folder)
+    assert listing(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "not a network that this interpreter can run"),
+        (b"\x1c\0\0\0TFL3" + b"\xff" * 4000, "not a network that this interpreter can run"),
+        (lambda good: good[:5000], "not a network that this interpreter can run"),
+        (lambda good: with_last_weights(good, 0.0), "the same answer to every picture"),
+        (lambda good: with_last_weights(good, float("nan")), "no finite numbers"),
+    ],
+    ids=["empty", "garbage", "cut off", "constant", "not a number"],
+)
+def test_a_file_that_does_not_work_is_refused_and_nothing_is_changed(
+    tmp_path: Path, data: Any, complaint: str
+) -> None:
+    good = read_model(load_manifest().card(Role.LIVENESS))
+    folder = tmp_path / "models"
+    with pytest.raises(OperatorError, match=complaint):
+        add(brought(tmp_path / "desk", data(good) if callable(data) else data), folder)
+    assert listing(folder) == {}
+
+
+def test_a_file_that_is_too_large_or_missing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = brought(tmp_path / "desk")
+    monkeypatch.setattr(install, "MAX_MODEL_BYTES", 1024)
+    with pytest.raises(OperatorError, match="larger than 1 KiB"):
+        add(file, tmp_path / "models")
+    card = install.read_card(file.with_suffix(".json"))
+    with pytest.raises(OperatorError, match="cannot be read"):
+        install.add(tmp_path / "no.tflite", card, tmp_path / "models")
+
+
+def test_a_file_that_crashes_its_trial_takes_nothing_else_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = tmp_path / "python"
+    crash.write_text("#!/bin/sh\ncat > /dev/null\nkill -SEGV $$\n")
+    crash.chmod(0o755)
+    monkeypatch.setattr(trial.sys, "executable", str(crash))
+    with pytest.raises(OperatorError, match="the trial was ended by SIGSEGV"):
+        add(brought(tmp_path / "desk"), tmp_path / "models")
+    assert listing(tmp_path / "models") == {}
+
+
+def test_going_back_and_forth_and_out(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    with pytest.raises(OperatorError, match="nothing to go back to"):
+        install.roll_back(folder)
+    shipped = load_manifest().card(Role.LIVENESS)
+    first = add(brought(tmp_path / "desk"), folder).card
+    second = add(brought(tmp_path / "desk", read_model(shipped) + b"\0" * 32), folder)
+    assert second.replaced == first
+    install.roll_back(folder)
+    assert running(folder).card(Role.LIVENESS) == first
+    install.roll_back(folder)
+    assert running(folder).card(Role.LIVENESS) == second.card
+    install.take_out(folder)
+    assert running(folder) == Manifest(1, load_manifest().models, load_manifest().homes)
+    install.roll_back(folder)
+    assert running(folder).card(Role.LIVENESS) == second.card
+
+
+def test_files_that_no_list_needs_any_more_are_deleted(tmp_path: Path) -> None:
+    folder, shipped = tmp_path / "models", read_model(load_manifest().card(Role.LIVENESS))
+    (folder).mkdir()
+    (folder / "notes.txt").write_text("mine")
+    cards = [add(brought(tmp_path / "desk", shipped + b"\0" * (16 * n)), folder).card for n in (1, 2, 3)]
+    kept = {path.name for path in folder.glob("*.tflite")}
+    assert kept == {cards[1].file, cards[2].file}
+    assert (folder / "notes.txt").exists()
+
+
+def test_a_former_network_that_was_damaged_is_not_gone_back_to(tmp_path: Path) -> None:
+    folder, shipped = tmp_path / "models", read_model(load_manifest().card(Role.LIVENESS))
+    first = add(brought(tmp_path / "desk"), folder).card
+    second = add(brought(tmp_path / "desk", shipped + b"\0" * 32), folder).card
+    (folder / first.file).write_bytes(b"damaged")
+    with pytest.raises(OperatorError, match="is not model"):
+        install.roll_back(folder)
+    assert running(folder).card(Role.LIVENESS) == second
+
+
+def test_what_a_power_cut_left_half_written_is_not_in_the_way(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "manifest.json.new").write_bytes(b"half")
+    card = add(brought(tmp_path / "desk"), folder).card
+    assert running(folder).card(Role.LIVENESS) == card
+    assert not list(folder.glob("*.new"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"format":1,"models":[{}]}', b" " * (1024 * 1024 + 1)])
+def test_a_damaged_list_of_added_networks_is_refused_never_passed_over(tmp_path: Path, damage: bytes) -> None:
+    folder = tmp_path / "models"
+    add(brought(tmp_path / "desk"), folder)
+    (folder / "manifest.json").write_bytes(damage)
+    with pytest.raises(OperatorError, match=r"manifest\.json"):
+        running(folder)
+
+
+def test_an_added_network_cannot_go_by_an_id_without_its_hash(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    card: ModelCard = add(brought(tmp_path / "desk"), folder).card
+    path = folder / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(card.id.encode(), b"kiosk-antispoof-int8-1"))
+    with pytest.raises(OperatorError, match="first 8 digits"):
+        running(folder)
