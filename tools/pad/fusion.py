@@ -34,9 +34,11 @@ from kiosk.devices.camera_file import VideoSource, read_image
 from kiosk.domain.decision import LookOutcome
 from kiosk.evaluation.metrics import wilson
 from kiosk.frames import Frame, PixelFormat, SourceKind
+from kiosk.vision.border import border_of
+from kiosk.vision.detect import Detector
 from kiosk.vision.dynamics import Sighting, planarity
 from kiosk.vision.look import EVIDENCE, FRAME_LLR, Look, LookRules
-from kiosk.vision.models import Role, load_manifest
+from kiosk.vision.models import Role, load_manifest, load_model
 from kiosk.vision.observation import Observation
 from kiosk.vision.pipeline import Vision
 
@@ -48,6 +50,8 @@ GAP_NS = 200_000_000
 """Between the stored frames of one video, which are seconds apart: their numbers are not times."""
 CLIP_STEP_S = 0.5
 """A look begins every so often in a clip."""
+
+LFW_EVERY = 5
 
 Judge = Callable[["Shown", Rgb, Box], float]
 """The logit of one face; > 0 for live."""
@@ -356,9 +360,21 @@ def table(title: str, outcomes: dict[str, list[Outcome]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cue_figures(seen: list[Seen]) -> str:
+def press_edges(data: Path) -> list[int]:
+    """On how many sides of the face LFW's pictures have an edge: every fifth one."""
+    detector = Detector(load_model(load_manifest().card(Role.DETECTOR)))
+    found = []
+    for path in sorted((data / "lfw" / "images").glob("*/*.jpg"))[::LFW_EVERY]:
+        rgb = read_image(path)
+        faces = detector.detect(rgb)
+        if faces:
+            found.append(border_of(rgb, max(faces, key=lambda face: face.box.width).box).found)
+    return found
+
+
+def cue_figures(seen: list[Seen], press: list[int]) -> str:
     """What the cues' weights rest on: edges around faces, and planarity of two frames of one video."""
-    edges: dict[str, list[int]] = defaultdict(list)
+    edges: dict[str, list[int]] = defaultdict(list, {"lfw/live": press})
     ratios: dict[str, list[float]] = defaultdict(list)
     for one in seen:
         if one.observation.border is not None:
@@ -410,7 +426,7 @@ def write(folder: Path, rules: LookRules, how: str) -> None:
     path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def report(seen: list[Seen], same_person: float) -> LookRules:
+def report(seen: list[Seen], press: list[int], same_person: float) -> LookRules:
     """Prints everything, and returns the numbers fitted to everybody."""
     halves = deal((one.shown for one in seen), 2)  # type: ignore[arg-type]
     everybody = fit(seen, same_person)
@@ -435,7 +451,7 @@ def report(seen: list[Seen], same_person: float) -> LookRules:
     print(table("single frames, the same numbers", alone))
     print(table("looks, the network alone", rows(seen, rules_for, cues=False)))
     print(table("looks, network and cues", rows(seen, rules_for, cues=True)))
-    print(cue_figures(seen))
+    print(cue_figures(seen, press))
     return everybody
 
 
@@ -463,7 +479,8 @@ def main() -> None:
     same_person = load_manifest().card(Role.EMBEDDING).threshold("same_person")
     print(f"logits: {how}\n")
     seen = remembered(given.seen, given.data)
-    rules = report(judged(seen, given.data, judge) if judge else seen, same_person)
+    seen = judged(seen, given.data, judge) if judge else seen
+    rules = report(seen, press_edges(given.data), same_person)
     if given.models:
         write(given.models, rules, how)
 
