@@ -25,7 +25,7 @@ from kiosk.frames import Frame, FrameSource, SourceInfo, SourceKind
 from kiosk.vision.look import Look, LookResult, LookRules
 from kiosk.vision.observation import Observation
 from kiosk.vision.pipeline import Vision, VisionWorker
-from kiosk.vision.quality import Hint
+from kiosk.vision.quality import Hint, SteadyHint
 
 __all__ = ["CameraLooker", "look_at", "require_source_for"]
 
@@ -59,6 +59,7 @@ def look_at(
     result's is the caller's to overwrite.
     """
     look = Look(rules, source.info.kind)
+    shown = SteadyHint()
     results: list[LookResult] = []
     templates: list[NDArray[np.float32]] = []
 
@@ -67,7 +68,7 @@ def look_at(
 
     def take(observation: Observation) -> bool:
         result = look.feed(observation)
-        on_progress(look.hint, look.progress)
+        on_progress(shown.show(look.hint, observation.timestamp_ns), look.progress)
         if result is not None:
             results.append(result)
         return result is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 from kiosk.frames import Frame, PixelFormat
 from kiosk.vision.detect import Box
 from kiosk.vision.observation import Observation
-from kiosk.vision.pipeline import VisionWorker
+from kiosk.vision.pipeline import Vision, VisionWorker
 from kiosk.vision.quality import Hint
 
 from .scenes import frame_of, placed
@@ -93,6 +94,49 @@ def test_a_camera_in_nv12_sees_the_same_person(vision, portrait):
         (luma, np.ascontiguousarray(np.moveaxis(chroma, 0, 2))), PixelFormat.NV12, width, height, 0, 0
     )
     assert vision.observe(nv12).embedding @ vision.observe(frame_of(portrait)).embedding > 0.95
+
+
+def test_a_hint_comes_within_200_ms_of_the_frame_that_asks_for_it(head):
+    """Through the worker, with all networks, while the frame before is still being looked at; 95 of 100.
+
+    Processor time is counted, which is what the wait is on a machine that has nothing else to do.
+    """
+    good = placed(head, (1280, 720), (340, 60), 600)
+    scenes = {
+        Hint.LOOK_HERE: np.full((720, 1280, 3), 90, np.uint8),
+        Hint.HOLD_STILL: cv2.blur(good, (31, 1)),
+        Hint.MORE_LIGHT: (good * 0.05).astype(np.uint8),
+    }
+    asked, waits, arrived = {}, [], threading.Event()
+
+    def deliver(observation: Observation) -> None:
+        if observation.sequence in asked:
+            hint, offered_ns = asked[observation.sequence]
+            waits.append((time.process_time_ns() - offered_ns) / 1e6)
+            found.append((observation.hint, hint))
+            arrived.set()
+
+    found = []
+    busy = threading.Event()
+    look = Vision().observe
+
+    def observe(frame: Frame) -> Observation:
+        busy.set()
+        return look(frame)
+
+    worker = VisionWorker(observe, deliver)
+    for number in range(24):
+        hint, scene = list(scenes.items())[number % len(scenes)]
+        busy.clear()
+        arrived.clear()
+        worker.offer(frame_of(good, 1000 + number))
+        assert busy.wait(10)
+        asked[number] = hint, time.process_time_ns()
+        worker.offer(frame_of(scene, number))
+        assert arrived.wait(10)
+    worker.stop()
+    assert all(one is other for one, other in found), found
+    assert np.percentile(waits, 95) <= 200, waits
 
 
 def test_the_newest_frame_wins_and_the_dropped_are_counted():
