@@ -166,6 +166,8 @@ def _wrong_view(tensor: Tensor) -> str:
         return f"needs crop_scale of {tensor.name} from 0.5 to 8 face widths, not {tensor.crop_scale}"
     if not 0.0 <= tensor.crop_raised <= 1.0 or (tensor.crop_raised and tensor.crop_edge != "inside"):
         return f"needs crop_raised of {tensor.name} from 0 to 1, and crop_edge inside with it"
+    if not (tensor.crop_exposure == 0.0 or 40.0 <= tensor.crop_exposure <= 220.0):
+        return f"needs crop_exposure of {tensor.name} from 40 to 220, or 0 for none"
     return ""
 
 

@@ -14,9 +14,14 @@ from kiosk.vision.detect import Box
 from kiosk.vision.models import ModelCard, Tensor
 from kiosk.vision.runtime import Model
 
-__all__ = ["Liveness", "crop", "crop_inside"]
+__all__ = ["Liveness", "crop", "crop_inside", "exposure_curve"]
 
 MAX_LOGIT = 30.0
+_SAMPLES = 48
+"""Pixels across a face that its median is taken of."""
+_STEEPEST = 3.0
+"""Largest gamma, and the inverse of the smallest."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def crop(rgb: NDArray[np.uint8], box: Box, scale: float, side: int) -> NDArray[np.uint8]:
@@ -63,6 +68,25 @@ def crop_inside(
     return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
+def exposure_curve(rgb: NDArray[np.uint8], box: Box, target: float) -> NDArray[np.uint8]:
+    """The tone curve uint8[256] that brings the median luma of the face in `box` to `target`, in (0, 255).
+
+    A gamma between 1/3 and 3, so that black and white stay: what a face looks like under it hardly depends on
+    how the camera was exposed. Under it MiniFASNet's wide network mistook fewer pictures of Replay-Attack
+    (prints 16 -> 12 %, replays 9 -> 7 %, equal error rate; docs/adr/0021-anti-spoof-generalises.md).
+    """
+    height, width = rgb.shape[:2]
+    x0, x1 = max(int(box.x0), 0), min(int(box.x1), width)
+    y0, y1 = max(int(box.y0), 0), min(int(box.y1), height)
+    if x0 >= x1 or y0 >= y1:
+        raise ValueError(f"{box} lies outside a frame of {width} x {height} px")
+    step = max(1, (x1 - x0) // _SAMPLES)
+    median = float(np.median(rgb[y0:y1:step, x0:x1:step] @ _LUMA)) / 255.0
+    gamma = np.log(target / 255.0) / np.log(min(max(median, 0.02), 0.98))
+    gamma = float(np.clip(gamma, 1 / _STEEPEST, _STEEPEST))
+    return (255.0 * (np.arange(256) / 255.0) ** gamma + 0.5).astype(np.uint8)
+
+
 class Liveness:
     """The anti-spoof network that the manifest names: its inputs say which crops. Not thread-safe."""
 
@@ -80,5 +104,9 @@ class Liveness:
 def _view(rgb: NDArray[np.uint8], box: Box, tensor: Tensor) -> NDArray[np.uint8]:
     scale, side = tensor.crop_scale or 1.0, tensor.shape[1]
     if tensor.crop_edge == "inside":
-        return crop_inside(rgb, box, scale, side, tensor.crop_raised)
-    return crop(rgb, box, scale, side)
+        view = crop_inside(rgb, box, scale, side, tensor.crop_raised)
+    else:
+        view = crop(rgb, box, scale, side)
+    if tensor.crop_exposure:
+        view = exposure_curve(rgb, box, tensor.crop_exposure)[view]
+    return view

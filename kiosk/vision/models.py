@@ -82,7 +82,8 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     `crop_scale` is the crop's side in face widths (the detector's box). `crop_edge` is what becomes of a crop
     that reaches beyond the frame: mirrored there, or moved and shrunk to lie `inside`; then the box's top is
-    first raised by `crop_raised` of its height (`kiosk.vision.liveness`).
+    first raised by `crop_raised` of its height. `crop_exposure`, if not 0, is the luma that the face's median
+    is brought to (`kiosk.vision.liveness`).
     """
 
     name: str
@@ -91,6 +92,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     crop_scale: float | None = None
     crop_edge: Literal["mirror", "inside"] = "mirror"
     crop_raised: float = 0.0
+    crop_exposure: float = 0.0
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

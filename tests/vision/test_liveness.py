@@ -6,7 +6,7 @@ import pytest
 
 from kiosk.frames import SourceKind
 from kiosk.vision.detect import Box
-from kiosk.vision.liveness import Liveness, crop, crop_inside
+from kiosk.vision.liveness import Liveness, crop, crop_inside, exposure_curve
 from kiosk.vision.look import Look, LookRules
 from kiosk.vision.models import ModelCard, Role, Source, Tensor
 from kiosk.vision.pipeline import Vision
@@ -139,3 +139,27 @@ def test_the_manifest_says_which_way_to_cut():
     frame = np.full((100, 100, 3), 255, np.uint8)
     Liveness(recorder, card).logit(frame, Box(0, 0, 60, 60))
     assert (recorder.seen[0] == 1.0).all()
+
+
+@pytest.mark.parametrize("luma", [30, 60, 118, 190])
+def test_the_exposure_curve_brings_the_face_to_the_wanted_luma(luma):
+    frame = np.full((200, 200, 3), 255, np.uint8)
+    frame[50:150, 50:150] = luma
+    curve = exposure_curve(frame, Box(50, 50, 150, 150), 118.0)
+    assert curve[luma] == pytest.approx(118, abs=2)
+    assert (curve[0], curve[255]) == (0, 255)
+    assert (np.diff(curve.astype(int)) >= 0).all()
+
+
+def test_the_exposure_curve_has_bounds():
+    black = np.zeros((100, 100, 3), np.uint8)
+    assert exposure_curve(black, Box(0, 0, 100, 100), 118.0)[128] < 255
+
+
+def test_exposure_is_set_only_where_the_manifest_asks_for_it():
+    recorder = Recorder(1.0)
+    frame = np.full((100, 100, 3), 60, np.uint8)
+    for wanted, seen in ((0.0, 60), (118.0, 118)):
+        tensors = (Tensor("face", (1, 64, 64, 3), "RGB", 2.7, "inside", 0.15, wanted),)
+        Liveness(recorder, msgspec.structs.replace(CARD, input=tensors)).logit(frame, Box(20, 20, 80, 80))
+        assert 255 * recorder.seen[0].mean() == pytest.approx(seen, abs=2)
