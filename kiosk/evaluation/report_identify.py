@@ -73,7 +73,7 @@ def _draw_identification(folder: Path, figures: dict[str, Any], probes: Sequence
     confused = [p.score for p in mated if not p.correct]
     if confused:
         samples.append(plots.Sample(f"mated, someone else\nn = {len(confused)}", confused, 2))
-    thresholds = [("match", figures["threshold"])]
+    thresholds = [("match", round(figures["threshold"], 3))]
     title = f"Best score of each probe among {figures['gallery']}"
     plots.histograms(folder / "scores.png", title, "cosine", [("", samples)], thresholds)
 
@@ -92,7 +92,8 @@ def _identification_rates(figures: dict[str, Any], probes: Sequence[Probe]) -> l
         "## Errors",
         "",
         f"{figures['gallery']} people enrolled; {figures['failed_to_enrol']} failed to enrol. A probe that "
-        "failed to be acquired, or whose payer was asked for a second factor, counts as a miss.",
+        "failed to be acquired, or whose payer was asked for a second factor, counts as a miss. With so many "
+        f"enrolled it takes a cosine of {figures['threshold']:.3f}, {figures['margin']:.3f} above the next one's.",
         "",
         row("rate", "n", "people", "events", "rate", "95 % by probes", "95 % over people"),
         row(*["---"] * 7),
