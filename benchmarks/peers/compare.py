@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from kiosk.assets import assets_dir
 from kiosk.devices.camera_file import read_image
 from kiosk.evaluation.speed import on_canvas
-from kiosk.vision.detect import Detector
+from kiosk.vision.detect import Box, Detector
 from kiosk.vision.models import Role, load_manifest, load_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,12 +45,15 @@ PEERS = {
 PAIRS = (("dlib", "kiosk"), ("mediapipe", "kiosk-mesh"), ("mediapipe-video", "kiosk-mesh"))
 """Who is compared with whom: the first's time over the second's."""
 SETS = {
-    "frame": "frames of 1280 x 720, faces of 120 to 180 px",
+    "near": "frames of 1280 x 720, the face 0.3 of their width: arm's length",
+    "frame": "frames of 1280 x 720, the whole portrait in them: faces of 150 to 400 px",
     "portrait": "pictures of 250 x 250, cut like LFW's",
     "lfw": "pictures of LFW, 250 x 250",
 }
 FACE_PART = 2.2
 """Side of an LFW picture in widths of the face's box, about."""
+NEAR_PX = 384
+"""Width of a face at arm's length in a frame of 1280 x 720."""
 LFW_PICTURES = 20
 WARM_UP = 2
 
@@ -106,14 +109,15 @@ def environment(name: str) -> Path:
     return python
 
 
-def portrait(detector: Detector, rgb: Picture) -> Picture:
-    """uint8[250, 250, 3]: the largest face with as much around it as LFW's pictures show."""
-    box = detector.detect(rgb)[0].box
-    half = round(FACE_PART * box.width / 2)
-    x, y = (round(middle) for middle in box.centre)
-    around = cv2.copyMakeBorder(rgb, half, half, half, half, cv2.BORDER_REPLICATE)
-    cut = around[y : y + 2 * half, x : x + 2 * half]
-    return np.asarray(cv2.resize(cut, (250, 250), interpolation=cv2.INTER_AREA), np.uint8)
+def around(box: Box, rgb: Picture, scale: float, size: tuple[int, int]) -> Picture:
+    """uint8[h, w, 3] of `size` (w, h): the face in the middle, the picture `scale` times as large."""
+    x, y = box.centre
+    matrix = np.array([[scale, 0, size[0] / 2 - scale * x], [0, scale, size[1] / 2 - scale * y]])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    shrunk = cv2.resize(rgb, None, fx=min(scale, 1.0), fy=min(scale, 1.0), interpolation=method)
+    matrix[:, :2] /= min(scale, 1.0)
+    cut = cv2.warpAffine(shrunk, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut, np.uint8)
 
 
 def pictures() -> dict[str, Picture]:
@@ -122,8 +126,10 @@ def pictures() -> dict[str, Picture]:
     found: dict[str, Picture] = {}
     for number, path in enumerate(sorted((assets_dir() / "demo").rglob("*.jpg"))):
         rgb = read_image(path)
+        box = detector.detect(rgb)[0].box
+        found[f"near/{number}"] = around(box, rgb, NEAR_PX / box.width, (1280, 720))
         found[f"frame/{number}"] = on_canvas(rgb, 1280, 720).rgb()
-        found[f"portrait/{number}"] = portrait(detector, rgb)
+        found[f"portrait/{number}"] = around(box, rgb, 250 / (FACE_PART * box.width), (250, 250))
     data = os.environ.get("KIOSK_EVAL_DATA")
     if data:
         table = Path(data) / "lfw" / "identify.csv"
@@ -244,16 +250,18 @@ def main() -> None:
     left_out = {"mediapipe"} if sys.version_info >= (3, 13) else set()
     if left_out:
         print("MediaPipe 0.10.21 has no wheel for this Python (3.12 is the last): left out", file=sys.stderr)
-    peers = []
+    peers: list[Peer] = []
     try:
-        peers += [
-            start(name, stored, cpu, options.out) for name, home in PEERS.items() if home not in left_out
-        ]
+        try:
+            for name, home in PEERS.items():
+                if home not in left_out:
+                    peers.append(start(name, stored, cpu, options.out))
+        finally:
+            stored.unlink()  # it may hold pictures of the evaluation data; whoever started has them by now
         measure(peers, list(shown), options.rounds)
     finally:
         for peer in peers:
             peer.process.terminate()
-        stored.unlink()  # it may hold pictures of the evaluation data
     report = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": {"cpu": processor(), "python": platform.python_version()},
