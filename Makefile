@@ -12,7 +12,7 @@ JOBS    ?= 2
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-peers agreement lock models screenshots machine clean
+.PHONY: help setup demo test test-convert check bench bench-peers agreement lock models screenshots machine clean
 
 help: ## say what there is
 	@echo "facepay-kiosk: a kiosk that people pay at by looking"
@@ -30,6 +30,11 @@ demo: setup ## run the whole path on sample people [HEADLESS=1: without a window
 test: setup ## run every test [ARGS='tests/domain -k money', JOBS=1]
 	@$(BIN)/python -m pytest -n $(JOBS) $(if $(ARGS),$(ARGS),--cov --cov-report=)
 	@$(if $(ARGS),:,$(BIN)/python -m coverage report --include='kiosk/domain/*,kiosk/acquirer/*' --fail-under=100 --show-missing --skip-covered)
+
+test-convert: setup ## convert MiniFASNet and hold it against the float networks [needs KIOSK_EVAL_DATA; 3 GB, once]
+	@test -f .venv-convert/done || { $(PYTHON) -m venv --clear .venv-convert && .venv-convert/bin/python -m pip install --quiet \
+	  --only-binary :all: --require-hashes -r requirements/convert.txt && touch .venv-convert/done; }
+	@$(BIN)/python -m pytest tests/convert
 
 check: setup ## lint, types, layers, links, what is in the tree
 	@$(BIN)/ruff check .
@@ -67,6 +72,6 @@ machine: setup ## draw docs/payment-machine.md from the payment machine
 	@$(BIN)/python tools/draw_machine.py
 
 clean: ## remove what was built here, the environment too
-	rm -rf .venv .venv-lock .venv-models .venv-set-up.log build dist $(OUT) .coverage .coverage.*
+	rm -rf .venv .venv-convert .venv-lock .venv-models .venv-set-up.log build dist $(OUT) .coverage .coverage.*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -63,7 +63,7 @@ def test_the_locks_agree_on_every_version() -> None:
             assert everything.get(distribution, version) == version, f"{distribution} in {name}.txt"
 
 
-@pytest.mark.parametrize("name", ["build", "runtime", "dev"])
+@pytest.mark.parametrize("name", ["build", "runtime", "dev", "convert"])
 def test_every_locked_file_has_a_hash(name: str) -> None:
     blocks = re.split(r"\n(?=[a-z])", (ROOT / "requirements" / f"{name}.txt").read_text())
     assert all("--hash=sha256:" in block for block in blocks if "==" in block.split("\n")[0])

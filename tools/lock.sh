@@ -25,3 +25,7 @@ compile dev pyproject.toml --extra sandbox --extra report --extra dev "$@"
 # The same versions again, in parts: a kiosk in a shop has no tools, and building comes before all else.
 compile runtime pyproject.toml --extra sandbox --constraints requirements/dev.txt
 compile build --group build --constraints requirements/dev.txt "$@"
+# An environment of its own with versions of its own: the converter's libraries hold others back (xdsl does
+# typing-extensions). What converting does not need is left out; hnswlib would have to be compiled.
+compile convert pyproject.toml --extra convert --no-emit-package hnswlib --no-emit-package pyside6-essentials \
+  --no-emit-package shiboken6 "$@"
