@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kiosk.domain.errors import OperatorError
 from kiosk.evaluation import identify, pad, verify
+from kiosk.vision.models import Manifest, Threshold
 
 from .people import ColourVision, paint, paint_nothing
 
@@ -52,6 +54,16 @@ def test_identification_counts_each_kind_of_decision_once(tmp_path, gallery):
     assert figures["fnir_at_fpir"]["0.01"] == pytest.approx(4 / 5)  # above .7 only p1 is right
     assert set(figures["ms_per_image"]) == {"p50", "p95"}
     assert figures["interval_95"]["rank1"][0] < 3 / 5 < figures["interval_95"]["rank1"][1]
+
+
+def test_where_the_face_alone_is_never_enough_there_is_no_threshold_and_everybody_is_asked(tmp_path, gallery):
+    vision = ColourVision()
+    embedding, liveness = vision.manifest.models
+    promise = {**embedding.thresholds, "promised_fpir": Threshold(1e-6, "a test")}
+    vision.manifest = Manifest(1, (msgspec.structs.replace(embedding, thresholds=promise), liveness))
+    rows = [f"{paint(tmp_path, 'p.png', 1)},anna,probe", f"{paint(tmp_path, 's.png', 7)},carl,probe"]
+    figures = identify.evaluate(table(tmp_path, HEADER, *gallery, *rows), vision, quiet)
+    assert (figures["threshold"], figures["second_factor"], figures["fnir"]) == (None, 1, 1.0)
 
 
 def test_the_pictures_of_one_person_become_one_reference(tmp_path):
