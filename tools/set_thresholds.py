@@ -191,7 +191,7 @@ def print_quality(seen: dict[str, Observation]) -> None:
     faces = [(o.quality, o.pose) for o in seen.values() if o.quality and o.pose]
     for name in (field.name for kind in (Quality, Pose) for field in fields(kind)):
         values = [getattr(q, name) if hasattr(q, name) else getattr(pose, name) for q, pose in faces]
-        print(f"{name:>12}", *(f"{v:8.2f}" for v in np.percentile(values, at)))
+        print(f"{name:>12}", *(f"{v:8.3f}" for v in np.percentile(values, at)))
 
 
 def main() -> None:

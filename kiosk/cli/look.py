@@ -145,7 +145,7 @@ def described(result: LookResult, source: str) -> dict[str, Any]:
         "score": result.liveness,
         "two_faces": result.outcome is LookOutcome.TWO_FACES,
         "hint": str(result.hint) if result.hint else None,
-        "quality": {**asdict(result.quality), "score": result.quality.score} if result.quality else None,
+        "quality": asdict(result.quality) if result.quality else None,
         "pose": asdict(result.pose) if result.pose else None,
         "motion": str(result.motion),
         "source": source,
@@ -180,7 +180,7 @@ def _say(seen: dict[str, Any]) -> None:
         quality, pose = seen["quality"], seen["pose"]
         say(
             f"face {quality['face_px']:.0f} px wide, eyes {quality['eyes_px']:.0f} px apart, "
-            f"sharpness {quality['sharpness']:.1f}, brightness {quality['brightness']:.0f}, "
+            f"sharpness {quality['sharpness']:.2f}, brightness {quality['brightness']:.0f}, "
             f"yaw {pose['yaw']:+.0f}, pitch {pose['pitch']:+.0f}, roll {pose['roll']:+.0f} degrees"
         )
     if seen["timings_ms"]:
