@@ -36,7 +36,7 @@ def try_network(card: ModelCard, data: bytes) -> float:
     It has to load, take and give float32 of the card's shapes, answer finite numbers, and not the same ones
     to every picture. OperatorError, by the card's id, when it does not.
     """
-    command = [sys.executable, "-m", __name__]
+    command = [sys.executable, "-P", "-m", __name__]  # -P: nothing is imported from where one happens to be
     header = msgspec.json.encode([[t.shape for t in card.input], [t.shape for t in card.output]]) + b"\n"
     try:
         done = subprocess.run(command, input=header + data, capture_output=True, timeout=WAIT_S, check=False)
