@@ -223,7 +223,6 @@ def render(picture: Picture, *, size: QSize | None = None) -> QImage:
         QCoreApplication.processEvents()
     image = window.grabWindow()
     unload(window)
-    QCoreApplication.processEvents()
     return image
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import PySide6.QtQuick  # noqa: F401 (before QGuiApplication: QQuickView's grabWindow needs it)
-from PySide6.QtCore import QSize, QSocketNotifier, Qt, QUrl
+from PySide6.QtCore import QCoreApplication, QEvent, QSize, QSocketNotifier, Qt, QUrl
 from PySide6.QtGui import QFont, QFontDatabase, QGuiApplication
 from PySide6.QtQuick import QQuickView
 
@@ -97,6 +97,7 @@ def unload(view: QQuickView) -> None:
         screens.setParentItem(None)  # type: ignore[arg-type]
     view.setSource(QUrl())
     view.deleteLater()
+    QCoreApplication.sendPostedEvents(view, QEvent.Type.DeferredDelete)  # no loop runs any more that would
 
 
 def run_window(
