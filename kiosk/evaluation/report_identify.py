@@ -91,9 +91,9 @@ def _identification_rates(figures: dict[str, Any], probes: Sequence[Probe]) -> l
     lines = [
         "## Errors",
         "",
-        f"{figures['gallery']} people enrolled; {figures['failed_to_enrol']} failed to enrol. A probe that "
-        "failed to be acquired, or whose payer was asked for a second factor, counts as a miss. With so many "
-        f"enrolled it takes a cosine of {figures['threshold']:.3f}, {figures['margin']:.3f} above the next one's.",
+        f"{figures['gallery']} people enrolled; {figures['failed_to_enrol']} failed to enrol. With so many "
+        f"it takes a cosine of {figures['threshold']:.3f} and a margin of {figures['margin']:.3f} to "
+        "the next candidate. A probe that failed to be acquired or was asked for a second factor is a miss.",
         "",
         row("rate", "n", "people", "events", "rate", "95 % by probes", "95 % over people"),
         row(*["---"] * 7),
