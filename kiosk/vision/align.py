@@ -60,7 +60,9 @@ def _averaged(
     seen = corners @ back[:, :2].T + back[:, 2]
     x0, y0 = (int(v) for v in np.clip(np.floor(seen.min(axis=0)) - shrink, 0, (width - 1, height - 1)))
     x1, y1 = (int(v) for v in np.clip(np.ceil(seen.max(axis=0)) + shrink, (x0 + 1, y0 + 1), (width, height)))
+    # Whole multiples of `shrink`: averaging by a whole number takes a third of the time.
     across, down = max((x1 - x0) // shrink, 1), max((y1 - y0) // shrink, 1)
+    x1, y1 = min(x0 + across * shrink, width), min(y0 + down * shrink, height)
     small = cv2.resize(rgb[y0:y1, x0:x1], (across, down), interpolation=cv2.INTER_AREA)
     sx, sy = (x1 - x0) / across, (y1 - y0) / down
     # A small pixel's centre lies at s * (i + 1/2) - 1/2 of the large one.

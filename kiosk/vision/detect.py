@@ -6,6 +6,7 @@ Decoding follows the network's published layout (Bazarevsky et al. 2019, arXiv:1
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,6 +21,7 @@ __all__ = ["Box", "DetectedFace", "Detector"]
 INPUT_PX = 128
 MIN_SCORE = 0.5
 """The score from which a box is a face: the detector's published working point."""
+MIN_LOGIT = math.log(MIN_SCORE / (1 - MIN_SCORE))
 SAME_FACE_IOU = 0.3
 """Boxes that overlap more than this are one face, averaged by score: the detector's published value."""
 
@@ -138,14 +140,17 @@ class Detector:
         np.multiply(frame.cut(window), 1 / 127.5, out=self._input[0])
         self._input -= 1.0
         regressors, logits = self._model.run(self._input)
-        score = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -80.0, 80.0)))
-        keep = np.flatnonzero(score >= MIN_SCORE)
+        keep = np.flatnonzero(logits[0, :, 0] >= MIN_LOGIT)
         raw, anchors = regressors[0, keep], _anchors()[keep]
-        centre, half = raw[:, 0:2] + anchors, raw[:, 2:4] / 2
-        rows = np.concatenate([centre - half, centre + half, raw[:, 4:16] + np.tile(anchors, 6)], axis=1)
-        rows *= window.side / INPUT_PX
-        rows += np.tile(np.array([window.x0, window.y0], np.float32), 8)
-        return np.concatenate([rows, score[keep, None]], axis=1).astype(np.float32)
+        rows = np.empty((len(keep), 17), np.float32)
+        centre, half = raw[:, 0:2] + anchors[:, :2], raw[:, 2:4] / 2
+        rows[:, 0:2], rows[:, 2:4] = centre - half, centre + half
+        rows[:, 4:16] = raw[:, 4:16] + anchors
+        rows[:, :16] *= window.side / INPUT_PX
+        rows[:, 0:16:2] += window.x0
+        rows[:, 1:16:2] += window.y0
+        rows[:, 16] = 1.0 / (1.0 + np.exp(-np.clip(logits[0, keep, 0], -80.0, 80.0)))
+        return rows
 
 
 def _around(width: int, height: int, side: float) -> _Window:
@@ -211,13 +216,14 @@ class _Pyramid:
 
 @cache
 def _anchors() -> NDArray[np.float32]:
-    """float32[896, 2]: the anchors' centres in input pixels: 2 a cell of 16 x 16, then 6 a cell of 8 x 8."""
+    """float32[896, 12]: the anchors' centres in input pixels, once for each of six points: 2 anchors a cell
+    of 16 x 16, then 6 a cell of 8 x 8."""
     parts = []
     for cells, each in ((16, 2), (8, 6)):
         line = (np.arange(cells, dtype=np.float32) + 0.5) * (INPUT_PX / cells)
         x, y = np.meshgrid(line, line)
         parts.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), each, axis=0))
-    return np.concatenate(parts).astype(np.float32)
+    return np.tile(np.concatenate(parts), 6).astype(np.float32)
 
 
 def _merge(rows: NDArray[np.float32]) -> list[DetectedFace]:
@@ -227,7 +233,7 @@ def _merge(rows: NDArray[np.float32]) -> list[DetectedFace]:
     while len(rows):
         same = _iou(rows[0], rows) > SAME_FACE_IOU
         same[0] = True
-        mean = np.average(rows[same, :16], axis=0, weights=rows[same, 16])
+        mean = rows[same, 16] @ rows[same, :16] / rows[same, 16].sum()
         x0, y0, x1, y1 = (float(v) for v in mean[:4])
         points = mean[4:].reshape(6, 2).astype(np.float32)
         faces.append(DetectedFace(Box(x0, y0, x1, y1), float(rows[0, 16]), points))
