@@ -1,6 +1,6 @@
 """Calibrates what a frame's logit is worth, and measures the decision over several frames beside single ones.
 
-    python tools/pad/fusion.py --data DIR --runs out/pad/crossval [--models assets/models]
+    python tools/pad/fusion.py --data DIR --runs out/pad/crossval [--unseen] [--models assets/models]
     python tools/pad/fusion.py --data DIR --logits FILE.csv [--models assets/models]
     python tools/pad/fusion.py --data DIR
 
@@ -92,22 +92,27 @@ def listed(path: Path) -> Judge:
     return lambda shown, rgb, box: logits.get(shown.path, float("nan"))
 
 
-def out_of_fold(runs: Path, people: Iterable[Shown]) -> Judge:
-    """Everybody by the run of crossval.py that never saw them; unseen sets by the first."""
+def out_of_fold(runs: Path, people: Iterable[Shown], *, unseen: bool) -> Judge:
+    """Everybody by a run of crossval.py that never saw them, or with `unseen` never saw their whole set.
+
+    Sets that are in no run are judged by the first.
+    """
     import torch
     from augment import plain
     from crossval import FOLDS
-    from train import _channels_first, load
+    from network import Exported
+    from train import load
 
     torch.set_num_threads(1)
-    networks = [load(runs / f"{fold}of{FOLDS}" / "checkpoint.pt") for fold in range(FOLDS)]
+    names = KNOWN if unseen else tuple(f"{fold}of{FOLDS}" for fold in range(FOLDS))
+    networks = {name: Exported(load(runs / name / "checkpoint.pt")).eval() for name in names}
     dealt = deal(people, FOLDS)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def judge(shown: Shown, rgb: Rgb, box: Box) -> float:
-        network = networks[dealt[shown.subject] if shown.dataset in KNOWN else 0]
-        near, far = (_channels_first(torch.from_numpy(view[None])) for view in plain(rgb, box))
-        return float(network.joined(network(near, far)))
+        name = shown.dataset if unseen else f"{dealt[shown.subject]}of{FOLDS}"
+        network = networks[name if shown.dataset in KNOWN else names[0]]
+        return float(network(torch.from_numpy(plain(rgb, box)).float()[None] / 255))
 
     return judge
 
@@ -466,6 +471,9 @@ def main() -> None:
         "--logits", type=Path, help="table of logits out of fold: path (from --data on), logit"
     )
     parser.add_argument(
+        "--unseen", action="store_true", help="with --runs: judge a set by the run without it"
+    )
+    parser.add_argument(
         "--seen", type=Path, help="keep what the kiosk sees of every frame in this file, and use it again"
     )
     parser.add_argument("--models", type=Path, help="write the numbers into this folder's manifest.json")
@@ -473,7 +481,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     judge, how = None, "the shipped network, people it was trained on"
     if given.runs:
-        judge, how = out_of_fold(given.runs, pictures(given.data)), "runs by person, out of fold"
+        judge = out_of_fold(given.runs, pictures(given.data), unseen=given.unseen)
+        how = "runs without the whole set" if given.unseen else "runs by person, out of fold"
     elif given.logits:
         judge, how = listed(given.logits), "logits out of fold"
     same_person = load_manifest().card(Role.EMBEDDING).threshold("same_person")
