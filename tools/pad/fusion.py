@@ -112,7 +112,7 @@ def out_of_fold(runs: Path, people: Iterable[Shown], *, unseen: bool) -> Judge:
     def judge(shown: Shown, rgb: Rgb, box: Box) -> float:
         name = shown.dataset if unseen else f"{dealt[shown.subject]}of{FOLDS}"
         network = networks[name if shown.dataset in KNOWN else names[0]]
-        return float(network(torch.from_numpy(plain(rgb, box)).float()[None] / 255))
+        return float(network(*(torch.from_numpy(view).float()[None] / 255 for view in plain(rgb, box))))
 
     return judge
 
