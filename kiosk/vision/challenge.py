@@ -54,7 +54,7 @@ class ChallengeRules:
     """Beyond, a face is not compared: the embedding was made for frontal ones."""
 
     frontal: float = 12.0
-    """A turn begins within this."""
+    """A turn begins within this, and a flash is looked into."""
     onset: float = 6.0
     """The turn has begun; less is sway."""
     turn: float = 15.0
@@ -454,7 +454,9 @@ class _Flash:
     def take(self, moment: _Moment) -> ChallengeOutcome | None:
         if not self._starts or len(self._times) >= _MOST_FRAMES:
             return None
-        if moment.colour is not None and bool(np.isfinite(moment.colour.skin).all()):
+        # A head that turns away shows other skin in another light: that is no answer, and nothing contrary.
+        near = abs(moment.yaw) <= self._rules.frontal
+        if near and moment.colour is not None and bool(np.isfinite(moment.colour.skin).all()):
             self._times.append(moment.at_ns)
             self._seen.append(moment.colour)
         over = len(self._starts) == len(self._challenge.colours)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind, ChallengeOutcome, Colour
-from kiosk.vision.challenge import ChallengeRules, Examiner, draw, eye_openness, relief
+from kiosk.vision.challenge import ChallengeRules, Examiner, draw
 from kiosk.vision.colour import FaceColour
 from kiosk.vision.landmarks import Landmarks
 from kiosk.vision.quality import Hint, Pose
@@ -182,10 +182,6 @@ def test_looking_down_is_no_blink():
     assert answer(BLINK, frames) is INCONCLUSIVE
 
 
-def test_openness_is_height_over_width_of_each_eye():
-    assert eye_openness(seen(0, openness=0.2).landmarks) == pytest.approx([0.2, 0.2], abs=0.01)
-
-
 # --- the flash ------------------------------------------------------------------------------------------
 
 
@@ -321,6 +317,14 @@ def test_a_screen_that_showed_another_order_asked_nothing(order):
     assert examined.finish() is INCONCLUSIVE
 
 
+def test_who_looks_away_during_a_flash_has_not_answered():
+    frames = (
+        replace(f, pose=Pose(25 if 900 < f.timestamp_ns / 1e6 < 1_800 else 0, 0, 0))
+        for f in flashing(CHALLENGE.colours, CHALLENGE.step_ms)
+    )
+    assert flash_answer(CHALLENGE, frames) is INCONCLUSIVE
+
+
 def test_a_face_without_a_background_is_not_judged():
     def close(frame):
         return replace(frame, colour=replace(frame.colour, background=np.full(3, np.nan, np.float32)))
@@ -441,16 +445,3 @@ def test_a_turned_head_is_not_told_to_look_here():
         if examined.feed(replace(frame, hint=Hint.LOOK_HERE if frame.pose.yaw > 12 else None)):
             break
         assert examined.hint is None
-
-
-# --- depth ----------------------------------------------------------------------------------------------
-
-
-def test_a_head_that_turns_departs_from_a_plane_and_a_sheet_does_not():
-    before, head, sheet = (seen(0, **how).landmarks.points for how in ({}, {"yaw": 20}, {"yaw": 20}))
-    tilted = np.array([[1.0, 0.1], [-0.05, 0.8]], np.float32)
-    sheet = before.copy()
-    sheet[:, :2] = before[:, :2] @ tilted + 7
-    assert relief(before, head) > ChallengeRules().relief
-    assert relief(before, sheet) < 1e-3
-    assert relief(before, np.zeros_like(before)) == 0.0
