@@ -54,7 +54,7 @@ class ChallengeRules:
     """Beyond, a face is not compared: the embedding was made for frontal ones."""
 
     frontal: float = 12.0
-    """A turn begins within this, and a flash is looked into."""
+    """A turn begins within this, and under a flash the head turns by no more."""
     onset: float = 6.0
     """The turn has begun; less is sway."""
     turn: float = 15.0
@@ -434,6 +434,7 @@ class _Flash:
         self._times: list[int] = []
         self._seen: list[FaceColour] = []
         self._is_mixed_up = False
+        self._yaw: float | None = None
         self.fit: FlashFit | None = None
 
     @property
@@ -454,8 +455,9 @@ class _Flash:
     def take(self, moment: _Moment) -> ChallengeOutcome | None:
         if not self._starts or len(self._times) >= _MOST_FRAMES:
             return None
-        # A head that turns away shows other skin in another light: that is no answer, and nothing contrary.
-        near = abs(moment.yaw) <= self._rules.frontal
+        # A head that turns shows other skin in another light: that is no answer, and nothing contrary.
+        self._yaw = moment.yaw if self._yaw is None else self._yaw
+        near = abs(moment.yaw - self._yaw) <= self._rules.frontal
         if near and moment.colour is not None and bool(np.isfinite(moment.colour.skin).all()):
             self._times.append(moment.at_ns)
             self._seen.append(moment.colour)
