@@ -54,7 +54,7 @@ class ChallengeRules:
     """Beyond, a face is not compared: the embedding was made for frontal ones."""
 
     frontal: float = 12.0
-    """A turn begins within this, and under a flash the head turns by no more."""
+    """A turn begins within this; a head that turns by more under a flash is not judged by its hue."""
     onset: float = 6.0
     """The turn has begun; less is sway."""
     turn: float = 15.0
@@ -434,7 +434,7 @@ class _Flash:
         self._times: list[int] = []
         self._seen: list[FaceColour] = []
         self._is_mixed_up = False
-        self._yaw: float | None = None
+        self._yaws: list[float] = []
         self.fit: FlashFit | None = None
 
     @property
@@ -455,10 +455,8 @@ class _Flash:
     def take(self, moment: _Moment) -> ChallengeOutcome | None:
         if not self._starts or len(self._times) >= _MOST_FRAMES:
             return None
-        # A head that turns shows other skin in another light: that is no answer, and nothing contrary.
-        self._yaw = moment.yaw if self._yaw is None else self._yaw
-        near = abs(moment.yaw - self._yaw) <= self._rules.frontal
-        if near and moment.colour is not None and bool(np.isfinite(moment.colour.skin).all()):
+        self._yaws.append(moment.yaw)
+        if moment.colour is not None and bool(np.isfinite(moment.colour.skin).all()):
             self._times.append(moment.at_ns)
             self._seen.append(moment.colour)
         over = len(self._starts) == len(self._challenge.colours)
@@ -473,7 +471,10 @@ class _Flash:
         if self._is_mixed_up or len(self._starts) < len(self._challenge.colours):
             return ChallengeOutcome.INCONCLUSIVE
         self.fit = fit_flash(self._starts, self._challenge.colours, self._end_ns(), self._times, self._seen)
-        return _flash_outcome(self.fit, self._rules)
+        outcome = _flash_outcome(self.fit, self._rules)
+        # A head that turns shows other skin in another light: that is no answer, but nothing contrary.
+        moved = bool(self._yaws) and max(self._yaws) - min(self._yaws) > self._rules.frontal
+        return ChallengeOutcome.INCONCLUSIVE if moved and outcome is ChallengeOutcome.FAILED else outcome
 
 
 def _flash_outcome(fit: FlashFit | None, rules: ChallengeRules) -> ChallengeOutcome:

@@ -317,12 +317,11 @@ def test_a_screen_that_showed_another_order_asked_nothing(order):
     assert examined.finish() is INCONCLUSIVE
 
 
-def test_who_looks_away_during_a_flash_has_not_answered():
-    frames = (
-        replace(f, pose=Pose(25 if 900 < f.timestamp_ns / 1e6 < 1_800 else 0, 0, 0))
-        for f in flashing(CHALLENGE.colours, CHALLENGE.step_ms)
-    )
-    assert flash_answer(CHALLENGE, frames) is INCONCLUSIVE
+def test_another_sequence_on_a_head_that_turns_settles_nothing():
+    frames = list(flashing(flash(2).colours, CHALLENGE.step_ms))
+    assert flash_answer(CHALLENGE, frames) is FAILED
+    turned = [replace(f, pose=Pose(25 if 900 < f.timestamp_ns / 1e6 < 1_800 else 0, 0, 0)) for f in frames]
+    assert flash_answer(CHALLENGE, turned) is INCONCLUSIVE
 
 
 def test_a_face_without_a_background_is_not_judged():
