@@ -12,7 +12,7 @@ them; none is measured on a device. A simulation is never evidence about real fa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -121,8 +121,7 @@ def screen_light(
 
 
 def flashed(
-    rgb: Rgb,
-    face: Box,
+    views: Iterable[tuple[Rgb, Box]],
     light: Light,
     times_ns: Sequence[int],
     *,
@@ -130,17 +129,23 @@ def flashed(
     setting: Setting,
     rng: np.random.Generator,
 ) -> Iterator[Rgb]:
-    """The frames at `times_ns`, uint8[h, w, 3] like `rgb`: it and its `face` (x0, y0, x1, y1) under `light`.
+    """The frames at `times_ns`, uint8[h, w, 3]: the pictures of `views`, their faces under `light`.
 
-    `light` is `screen_light`'s, float32[n, 3]. The picture's own light is the room's.
+    `views` has a picture and its face (x0, y0, x1, y1) for each time; `itertools.repeat` one for a face that
+    keeps still. `light` is `screen_light`'s, float32[n, 3]. The pictures' own light is the room's.
     """
-    picture = _decode(rgb).astype(np.float32)
-    is_face = _ellipse(picture.shape[:2], face)
-    gain = _response(picture, is_face, face, presented=presented, setting=setting, rng=rng)
-    camera = _Camera(picture, setting)
+    last: tuple[Rgb, Box] | None = None
+    camera: _Camera | None = None
     before = times_ns[0]
     lamps, sway = np.zeros(3), 0.0
-    for at, screen in zip(times_ns, light, strict=True):
+    spot = rng.normal(0, 0.6, 2)
+    for view, at, screen in zip(views, times_ns, light, strict=False):
+        if last is None or view[0] is not last[0]:
+            last = view
+            picture = _decode(view[0]).astype(np.float32)
+            is_face = _ellipse(picture.shape[:2], view[1])
+            gain = _response(picture, is_face, view[1], presented=presented, setting=setting, spot=spot)
+        camera = camera or _Camera(picture, setting)
         passed = (at - before) / 1e9
         lamps = _strayed(lamps, 0.2 * rng.normal(size=3) + rng.normal(), setting.lamps, passed)
         sway = float(_strayed(np.array([sway]), rng.normal(size=1), setting.sway, passed)[0])
@@ -158,14 +163,14 @@ def _response(
     *,
     presented: Presented,
     setting: Setting,
-    rng: np.random.Generator,
+    spot: NDArray[np.float64],
 ) -> Light:
-    """float32[h, w, 3]: what white light of the screen adds to each pixel."""
+    """float32[h, w, 3]: what white light of the screen adds to each pixel; `spot`: where glass mirrors it."""
     if presented is Presented.STREAM:
         return np.zeros_like(picture)
     if presented is Presented.SCREEN:
-        spot = _spot(picture.shape[:2], face, setting.mirrored, rng)
-        return np.float32(setting.glass) * spot * np.ones_like(picture)
+        mirror = _mirror(picture.shape[:2], face, setting.mirrored, spot)
+        return np.float32(setting.glass) * mirror * np.ones_like(picture)
     if presented is Presented.PRINT:
         return np.float32(setting.screen_share) * picture
     near = is_face if presented is Presented.CUT_OUT else is_face * _relief(picture.shape[:2], face)
@@ -245,11 +250,11 @@ def _relief(shape: tuple[int, ...], face: Box) -> Light:
     return np.asarray(slope[..., None], np.float32)
 
 
-def _spot(shape: tuple[int, ...], face: Box, radius: float, rng: np.random.Generator) -> Light:
-    """float32[h, w, 1]: where the glass mirrors the kiosk's screen."""
+def _mirror(shape: tuple[int, ...], face: Box, radius: float, spot: NDArray[np.float64]) -> Light:
+    """float32[h, w, 1]: where the glass mirrors the kiosk's screen, `spot` and `radius` in face widths."""
     width = face[2] - face[0]
-    x = (face[0] + face[2]) / 2 + rng.normal(0, 0.6) * width
-    y = (face[1] + face[3]) / 2 + rng.normal(0, 0.6) * width
+    x = (face[0] + face[2]) / 2 + spot[0] * width
+    y = (face[1] + face[3]) / 2 + spot[1] * width
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     apart = np.hypot(columns - np.float32(x), rows - np.float32(y)) / np.float32(max(radius * width, 1))
     return np.asarray(np.clip((1.2 - apart) * 5, 0, 1)[..., None], np.float32)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def picture() -> np.ndarray:
 def run(picture, presented, setting=STILL, seed=1):
     light = screen_light([RED, GREEN], [0, 660_000_000], 1_320_000_000, TIMES, setting)
     rng = np.random.default_rng(seed)
-    return list(flashed(picture, FACE, light, TIMES, presented=presented, setting=setting, rng=rng))
+    return list(flashed(repeat((picture, FACE)), light, TIMES, presented=presented, setting=setting, rng=rng))
 
 
 def redder(frames, rows, columns) -> float:
@@ -93,6 +94,6 @@ def test_exposure_and_white_balance_follow_the_screen(picture):
     def last(setting):
         rng = np.random.default_rng(1)
         how = {"presented": Presented.PRINT, "setting": setting, "rng": rng}
-        return list(flashed(picture, FACE, light, TIMES, **how))[-1]
+        return list(flashed(repeat((picture, FACE)), light, TIMES, **how))[-1]
 
     assert np.ptp(last(eager)[100, 100].astype(int)) < np.ptp(last(STILL)[100, 100].astype(int))
