@@ -87,7 +87,6 @@ class Bridge(QObject):
     _pressed = Signal(str)
     _shop_posted = Signal(object)
     _frame_posted = Signal()
-    _swapped = Signal(object)
 
     def __init__(
         self,
@@ -115,16 +114,15 @@ class Bridge(QObject):
         self._looking = False
         self._flash: FlashShow | None = None
         self._asked: tuple[Challenge, int] | None = None
-        self._synced: tuple[Challenge, int] | None = None
+        self._drawn: tuple[Challenge, int] | None = None
         self._reported: tuple[Challenge, int] | None = None
         self.on_shown: Callable[[Challenge, int, int], None] = lambda challenge, index, at_ns: None
-        """Told on the render thread when a challenge came onto the screen (index 0), or colour `index` of a
-        flash, and when (`time.monotonic_ns`); must not wait."""
+        """Told on the Qt thread that a challenge came onto the screen (index 0), or colour `index` of a
+        flash, and when (`time.monotonic_ns`, to about one picture of the screen); must not wait."""
         self._posted.connect(self._take)
         self._pressed.connect(self.press)
         self._shop_posted.connect(self._take_shop)
         self._frame_posted.connect(self._take_frame)
-        self._swapped.connect(self._take_swap)
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -254,18 +252,21 @@ class Bridge(QObject):
 
     # --- for the window and the tests ---
 
-    def frame_synced(self) -> None:
-        """The render thread has taken over what is to be drawn, while the Qt thread waits."""
-        self._synced = self._asked
+    @Slot()
+    def frame_begun(self) -> None:
+        """What the view asks for now is about to be drawn."""
+        self._drawn = self._asked
 
+    @Slot()
     def frame_swapped(self) -> None:
-        """What was taken over last is on the screen now; on the render thread."""
-        shown = self._synced
+        """A picture that was drawn is on the screen."""
+        shown = self._drawn
         if shown is None or shown is self._reported:
             return
         self._reported = shown
         self.on_shown(*shown, time.monotonic_ns())
-        self._swapped.emit(shown)
+        if self._flash is not None and self._flash.challenge is shown[0]:
+            self._flash.seen(shown[1], self._clock())
 
     @property
     def current(self) -> View:
@@ -348,11 +349,6 @@ class Bridge(QObject):
         if self._flash is not None and self._flash.flash != self._showing.flash:
             self._showing = replace(self._showing, flash=self._flash.flash)
             self._refresh()
-
-    @Slot(object)
-    def _take_swap(self, shown: tuple[Challenge, int]) -> None:
-        if self._flash is not None and self._flash.challenge is shown[0]:
-            self._flash.seen(shown[1], self._clock())
 
     def _asked_now(self) -> tuple[Challenge, int] | None:
         """What the view asks for, with the number of the colour: the same object for as long as it does."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import PySide6.QtQuick  # noqa: F401 (before QGuiApplication: QQuickView's grabWindow needs it)
-from PySide6.QtCore import QCoreApplication, QEvent, QSize, QSocketNotifier, Qt, QUrl
+from PySide6.QtCore import QCoreApplication, QEvent, QSize, QSocketNotifier, QUrl
 from PySide6.QtGui import QFont, QFontDatabase, QGuiApplication
 from PySide6.QtQuick import QQuickView
 
@@ -57,7 +57,8 @@ def application() -> QGuiApplication:
     """The one application object, with the fonts that ship. Raises OperatorError when one can't be read."""
     app = QGuiApplication.instance()
     if not isinstance(app, QGuiApplication):
-        os.environ.setdefault("QML_DISABLE_DISK_CACHE", "1")  # nothing is written outside the data folder
+        for cache in ("QML_DISABLE_DISK_CACHE", "QSG_RHI_DISABLE_DISK_CACHE"):
+            os.environ.setdefault(cache, "1")  # nothing is written outside the data folder
         app = QGuiApplication(["kiosk"])
     app.setApplicationName("kiosk")
     if FAMILIES[0] not in QFontDatabase.families():
@@ -79,9 +80,9 @@ def stage(bridge: Bridge, orientation: Orientation = "auto") -> QQuickView:
     view = QQuickView()
     view.setResizeMode(QQuickView.ResizeMode.SizeRootObjectToView)
     view.setInitialProperties({"bridge": bridge, "orientation": orientation})
-    # Direct: on the render thread, at that very moment; queued, a challenge's times would be late by chance.
-    view.afterSynchronizing.connect(bridge.frame_synced, Qt.ConnectionType.DirectConnection)
-    view.frameSwapped.connect(bridge.frame_swapped, Qt.ConnectionType.DirectConnection)
+    # Not directly on the render thread: it would wait for Python's lock, and a call here (grab) for it.
+    view.afterAnimating.connect(bridge.frame_begun)
+    view.frameSwapped.connect(bridge.frame_swapped)
     view.setSource(QUrl.fromLocalFile(str(QML / "Main.qml")))
     if view.status() is not QQuickView.Status.Ready:
         raise RuntimeError("; ".join(error.toString() for error in view.errors()) or "Main.qml did not load")
@@ -150,9 +151,15 @@ def _load_fonts() -> None:
 def _once(view: QQuickView, on_ready: Callable[[], None]) -> None:
     """Call `on_ready` after the first frame was swapped."""
 
+    waiting = [True]
+
     def ready() -> None:
-        view.frameSwapped.disconnect(ready)
-        on_ready()
+        if (
+            waiting
+        ):  # where pictures are drawn on a thread of their own, the next one may be on its way already
+            waiting.clear()
+            view.frameSwapped.disconnect(ready)
+            on_ready()
 
     view.frameSwapped.connect(ready)
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PySide6.QtGui import QGuiApplication
 
 from kiosk.app.front import Front
 from kiosk.app.look import CameraLooker
@@ -122,9 +123,15 @@ class Counter:
         unload(self.window)
 
 
+@pytest.fixture(scope="session")
+def qapp() -> QGuiApplication:
+    return application()
+
+
 @pytest.fixture
-def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    application()
+def counter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp: QGuiApplication
+) -> Iterator[Callable[..., Counter]]:
     GreyLook.templates = []
     monkeypatch.setattr("kiosk.app.look.Look", GreyLook)
     monkeypatch.setattr("kiosk.ui.flash.NOTICE_MS", 100)
@@ -186,8 +193,7 @@ def test_cancel_on_the_screen_ends_a_challenge_and_the_camera_goes_off(counter, 
     assert not any(template.any() for template in GreyLook.templates)
 
 
-def test_a_screen_with_less_motion_never_flashes(tmp_path: Path) -> None:
-    application()
+def test_a_screen_with_less_motion_never_flashes(tmp_path: Path, qapp: QGuiApplication) -> None:
     shop = Shop(tmp_path)
     looker = CameraLooker(LitCamera, Eyes(0, 0), Rules(), mode="test", model_ids=())  # type: ignore[arg-type]
     front = Front(Kiosk(SimpleNamespace(warn=print), shop.kernel, looker, ""))  # type: ignore[arg-type]

@@ -196,7 +196,7 @@ class Glass:
         self.kiosk.bridge.show(state)
 
     def draw(self) -> None:
-        self.kiosk.bridge.frame_synced()
+        self.kiosk.bridge.frame_begun()
         self.kiosk.bridge.frame_swapped()
 
     def later(self, ms: int) -> None:
@@ -211,7 +211,7 @@ def glass(kiosk: Kiosk) -> Glass:
 
 def test_a_request_is_reported_once_and_only_when_it_is_on_the_screen(kiosk: Kiosk, glass: Glass) -> None:
     glass.draw()
-    kiosk.bridge.frame_synced()  # what was taken over before the request was there ...
+    kiosk.bridge.frame_begun()  # what was begun before the request was there ...
     glass.ask(TURN)
     assert kiosk.screen is Screen.CHALLENGE
     kiosk.bridge.frame_swapped()  # ... doesn't show it

@@ -16,12 +16,13 @@ from PySide6.QtQml import QQmlExpression, qmlContext
 from PySide6.QtQuick import QQuickItem, QQuickView
 from PySide6.QtTest import QTest
 
+from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.payment import Answer, PayWithFace, Result
 from kiosk.domain.receipt import Receipt, render
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.screenshot import NOW, ORIENTATIONS, SCENES, SHOP, Picture, bridge_for
 from kiosk.ui.texts import languages, texts
-from kiosk.ui.view import ReceiptStatus, view
+from kiosk.ui.view import Hint, Look, ReceiptStatus, view
 from kiosk.ui.window import FAMILIES, QML, fonts_dir, stage, unload
 
 GRID = 1080
@@ -328,6 +329,23 @@ def test_the_window_itself_says_when_a_request_is_on_the_screen(qapp: QGuiApplic
     qtbot.waitUntil(lambda: bool(told), timeout=3_000)
     assert told == [(state.challenge, 0)]
     unload(window)
+
+
+def test_a_second_request_is_a_page_of_its_own_whose_head_starts_anew(qapp: QGuiApplication, draw) -> None:
+    left = next(scene for scene in SCENES if scene.name == "challenge-left")
+    shown = draw(Picture(left, "en", "portrait", "light"), scale=0.5)
+
+    def head() -> QQuickItem:
+        return next(item for item in shown.items() if item.property("blinks") is not None)
+
+    before, state = head(), left.showing.state
+    shown.bridge.show_look(Look(Hint.CLOSER, 0.5))
+    QCoreApplication.processEvents()
+    assert head() is before, "a hint changes words only"
+    shown.bridge.show(replace(state, challenge=Challenge(ChallengeKind.BLINK), number=2))
+    QCoreApplication.processEvents()
+    assert head() is not before
+    assert head().property("blinks")
 
 
 def test_a_new_screen_fades_in_and_the_old_one_goes(qapp: QGuiApplication, qtbot) -> None:

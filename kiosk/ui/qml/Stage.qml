@@ -10,13 +10,14 @@ Item {
 
     function follow() {
         const v = bridge.view;
-        if (front.item && front.shows === v.screen) {
+        const shows = v.screen + v.pose; // another request is another page: the payer sees that it changed
+        if (front.item && front.shows === shows) {
             front.item.v = v;
             return;
         }
         const back = front === first ? second : first;
         const old = front;
-        back.shows = v.screen;
+        back.shows = shows;
         back.opacity = Tokens.still ? 1 : 0;
         back.setSource(v.layout + ".qml", {"v": v, "bridge": bridge});
         back.z = 1;
