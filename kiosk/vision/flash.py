@@ -121,11 +121,12 @@ class _Steps:
         """float64[n, 3] in [0, 1): part of each signal that each sequence (float64[n, k, 3]) explains."""
         along = np.clip(np.einsum("nkj,kj->nj", sequences, self.moments[0]), 0.0, None)
         size = np.einsum("nkj,kl,nlj->nj", sequences, self.gram, sequences)
-        return np.minimum(along**2 / (np.maximum(size, 1e-12) * self.power), 1 - 1e-6)
+        return np.asarray(np.minimum(along**2 / (np.maximum(size, 1e-12) * self.power), 1 - 1e-6))
 
     def likelihood(self, sequences: Float) -> Float:
         """float64[n]: log-likelihood of each sequence over no response at all, nats."""
-        return -0.5 * float(self.counts.sum()) * np.log1p(-self.explained(sequences)).sum(axis=1)
+        left = np.log1p(-self.explained(sequences)).sum(axis=1)
+        return np.asarray(-0.5 * float(self.counts.sum()) * left)
 
     def summary(self, right: Float, latency_ms: int, margin: float) -> FlashFit:
         """What is known once `right` (float64[k, 3]) fits best at this latency."""
