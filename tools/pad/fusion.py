@@ -110,9 +110,11 @@ def out_of_fold(runs: Path, people: Iterable[Shown], *, unseen: bool) -> Judge:
 
     @torch.no_grad()
     def judge(shown: Shown, rgb: Rgb, box: Box) -> float:
-        name = shown.dataset if unseen else f"{dealt[shown.subject]}of{FOLDS}"
-        network = networks[name if shown.dataset in KNOWN else names[0]]
-        return float(network(*(torch.from_numpy(view).float()[None] / 255 for view in plain(rgb, box))))
+        name = names[0]
+        if shown.dataset in KNOWN:
+            name = shown.dataset if unseen else f"{dealt[shown.subject]}of{FOLDS}"
+        views = (torch.from_numpy(view).float()[None] / 255 for view in plain(rgb, box))
+        return float(networks[name](*views))
 
     return judge
 
