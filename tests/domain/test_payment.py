@@ -414,6 +414,24 @@ def test_another_way_is_there_wherever_nothing_was_charged(means: Means, events:
 
 
 @pytest.mark.parametrize(
+    "events",
+    [
+        (*TO_SENT, Answered(OPEN_REF, Answer(Result.APPROVED))),
+        (*TO_SENT, Answered(OPEN_REF, Answer(Result.DECLINED))),
+        (*TO_SENT, CouldNotSend(OPEN_REF)),
+        (*TO_SENT, Answered(OPEN_REF, Answer(Result.REVERSED))),
+        (Offer(ORDER), PayAnotherWay(Means.TILL)),
+    ],
+)
+def test_the_next_order_takes_the_place_of_a_page_that_says_how_the_last_one_ended(
+    events: tuple[Event, ...],
+) -> None:
+    following = Order("A-2", Money(100, "CNY"), "Corner Shop")
+    offered = Offered(following, 7 + payment.OFFER_MS)
+    assert step(after(*events), Offer(following), 7) == (offered, ())
+
+
+@pytest.mark.parametrize(
     "event", [PayAnotherWay(Means.STAFF), Cancel(), Offer(ORDER), PayWithFace(), Confirm()]
 )
 def test_while_the_outcome_is_open_no_other_way_no_cancel_and_no_second_payment(event: Event) -> None:
