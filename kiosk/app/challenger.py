@@ -23,7 +23,7 @@ from kiosk.vision.challenge import ChallengeRules, Examiner, draw
 from kiosk.vision.flash import FlashFit
 from kiosk.vision.look import LookResult
 from kiosk.vision.observation import Observation
-from kiosk.vision.quality import Hint
+from kiosk.vision.quality import Hint, SteadyHint
 
 __all__ = ["Answered", "Challenger", "Watch"]
 
@@ -35,6 +35,11 @@ NOT_YET_NS: Final = 2**62
 """The request is not on the screen: no frame is later than this."""
 SPARE_MS: Final = 1_000
 """By how much the worker gives up before the payment machine does, so that it is the one to say why."""
+
+
+HINTS: Final = frozenset((Hint.ONE_PERSON, Hint.CLOSER, Hint.FURTHER, Hint.MOVE_INTO_VIEW, Hint.LOOK_HERE))
+"""What is told besides the request. A turned head hides an eye, a blink closes both, and a flash is too much
+light or too little: what the quality gate says of those is no mistake of the payer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +118,14 @@ class Challenger:
         )
         reports: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         outcomes: list[ChallengeOutcome] = []
+        hints = SteadyHint()
 
         def take(observation: Observation) -> bool:
             while not reports.empty():
                 examiner.shown(*reports.get_nowait())
             outcome = examiner.feed(observation)
-            self._on_progress(examiner.hint, examiner.progress)
+            hint = examiner.hint if examiner.hint in HINTS else None
+            self._on_progress(hints.show(hint, observation.timestamp_ns), examiner.progress)
             if outcome is not None:
                 outcomes.append(outcome)
             return outcome is not None

@@ -163,7 +163,7 @@ SCENES: Final = (
     _challenge("challenge-blink", Challenge(ChallengeKind.BLINK)),
     _challenge("flash-soon", _FLASH, flash=Flash(seconds=3)),
     _challenge("flash-red", _FLASH, flash=Flash(index=0)),
-    _challenge("flash-green", _FLASH, Look(Hint.HOLD_STILL, 0.6), Flash(index=1)),
+    _challenge("flash-green", _FLASH, Look(Hint.CLOSER, 0.6), Flash(index=1)),
     _challenge("flash-blue", _FLASH, flash=Flash(index=2)),
     _challenge("flash-black", _FLASH, flash=Flash(index=4)),
     _challenge("flash-over", _FLASH, flash=Flash(over=True)),

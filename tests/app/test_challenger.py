@@ -152,6 +152,16 @@ def test_where_the_first_settled_nothing_another_kind_is_asked_once(examiners, s
         assert payer.template.any() == (outcome is LookOutcome.LIVE)
 
 
+@pytest.mark.parametrize(("hint", "told"), [(Hint.CLOSER, Hint.CLOSER), (Hint.OPEN_EYES, None), (None, None)])
+def test_what_a_request_itself_brings_about_is_no_hint(examiners, hint, told) -> None:
+    examiners(PASSED).hint = hint
+    heard = []
+    payer = Payer()
+    payer.challenger._on_progress = lambda hint, progress: heard.append(hint)
+    payer.settle(GREY)
+    assert set(heard) == {told}
+
+
 def test_the_only_kind_there_is_is_asked_once(examiners) -> None:
     examiners(INCONCLUSIVE, PASSED)
     payer = Payer(kinds=(ChallengeKind.BLINK,))
