@@ -77,14 +77,6 @@ PICTURES = (
         credit=f"President Barack Obama, Dec. 6, 2012. {_SOUZA}",
     ),
     Picture(
-        file="enrol/pyr-7f3k9q2m/2.jpg",
-        package=FACE_RECOGNITION,
-        member=_TESTS + "obama3.jpg",
-        sha256="76ac6bf97c36dc2da0ad16a537d6a5ac1b10f48d49aac29a0cca9a17cdbc3ca3",
-        credit=f"President Barack Obama, May 10, 2010. {_SOUZA}",
-        part=(150, 0, 1150, 1400),  # without the sleeve of the person beside
-    ),
-    Picture(
         file="enrol/pyr-b84xw1dz/1.jpg",
         package=FACE_RECOGNITION,
         member=_TESTS + "biden.jpg",
@@ -95,9 +87,10 @@ PICTURES = (
     Picture(
         file="probe/pyr-7f3k9q2m.jpg",
         package=FACE_RECOGNITION,
-        member=_TESTS + "obama2.jpg",
-        sha256="a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6",
-        credit=f"President Barack Obama, Sept. 9, 2009. {_SOUZA}",
+        member=_TESTS + "obama3.jpg",
+        sha256="76ac6bf97c36dc2da0ad16a537d6a5ac1b10f48d49aac29a0cca9a17cdbc3ca3",
+        credit=f"President Barack Obama, May 10, 2010. {_SOUZA}",
+        part=(150, 0, 1150, 1400),  # without the sleeve of the person beside
     ),
     Picture(
         file="probe/stranger.jpg",
@@ -105,6 +98,7 @@ PICTURES = (
         member="skimage/data/astronaut.png",
         sha256="88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
         credit="Astronaut Eileen Collins. NASA. Public domain (17 U.S.C. 105).",
+        part=(92, 8, 270, 280),
     ),
 )
 

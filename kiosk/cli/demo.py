@@ -52,7 +52,7 @@ PAYERS: Final = (
 )
 """Tokens of `assets/demo/enrol`; the names, accounts and digits are made up."""
 PATIENCE_S: Final = 45.0
-SEED: Final = 10
+SEED: Final = 17
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,15 +102,20 @@ def _constant(tree: Any, tensor: int) -> list[float]:
     return [] if data is None else [float(value) for value in np.asarray(data, np.uint8).view(np.float32)]
 
 
-def quantise(model: bytes) -> bytes:
+def quantise(model: bytes, *, packed: bool = False) -> bytes:
     """int8 weights and int8 arithmetic in the full convolutions, activations measured as it runs.
 
     Depthwise ones stay float: as int8 they are slower here and agree less (MiniFASNet's pair: r 0.9995 in
-    place of 0.9999). Fully connected ones too: tflite-runtime 2.14 runs them as int8 with one scale a row as
-    if they were empty, so that every face gets the same score.
+    place of 0.9999). Fully connected ones stay float in their arithmetic: tflite-runtime 2.14 runs them as
+    int8 with one scale a row as if they were empty, so that every face gets the same score. With `packed`
+    their weights are stored as int8 all the same, and unpacked when the file is loaded.
     """
     manager = recipe_manager.RecipeManager()
     manager.add_dynamic_config(regex=".*", operation_name=qtyping.TFLOperationName.CONV_2D, num_bits=8)
+    if packed:
+        manager.add_weight_only_config(
+            regex=".*", operation_name=qtyping.TFLOperationName.FULLY_CONNECTED, num_bits=8
+        )
     with contextlib.redirect_stdout(io.StringIO()), no_remarks():
         made = quantizer.Quantizer(model, manager.get_quantization_recipe()).quantize()
     return bytes(made.quantized_model)

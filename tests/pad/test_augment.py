@@ -3,10 +3,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from augment import FAR, NEAR, SIDE, plain, varied
+from augment import SIDE, plain, varied
 
 from kiosk.vision.detect import Box
-from kiosk.vision.liveness import crop
+from kiosk.vision.liveness import Liveness
+from kiosk.vision.models import Role, load_manifest
 
 
 @pytest.fixture
@@ -19,9 +20,18 @@ BOX = (90.0, 60.0, 170.0, 140.0)
 
 
 def test_judging_sees_exactly_the_crops_of_the_product(picture):
-    near, far = plain(picture, BOX)
-    assert np.array_equal(near, crop(picture, Box(*BOX), NEAR, SIDE))
-    assert np.array_equal(far, crop(picture, Box(*BOX), FAR, SIDE))
+    """What the manifest says of each input makes the product cut what the trainer cuts."""
+    given: list[np.ndarray] = []
+
+    class Recorder:
+        def run(self, *views: np.ndarray) -> tuple[np.ndarray, ...]:
+            given.extend(np.rint(255 * view[0]).astype(np.uint8) for view in views)
+            return (np.zeros((1, 1), np.float32),)
+
+    Liveness(Recorder(), load_manifest().card(Role.LIVENESS)).logit(picture, Box(*BOX))
+    assert [view.shape for view in given] == [(SIDE, SIDE, 3)] * 2
+    for seen, trained in zip(given, plain(picture, BOX), strict=True):
+        assert np.array_equal(seen, trained)
 
 
 def test_the_same_generator_state_gives_the_same_pixels(picture):

@@ -47,17 +47,19 @@ def listing(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
 
-def with_last_weights(data: bytes, value: float) -> bytes:
-    """The network with `value` for every weight of its fully connected layers, which come last."""
+def with_weights(data: bytes, value: float) -> bytes:
+    """The network with `value` for its large float weights, and 0 for its large int8 ones."""
     tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
-    graph, changed = tree.subgraphs[0], bytearray(data)
-    for operator in graph.operators:
-        if tree.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.FULLY_CONNECTED:
-            place = tree.buffers[graph.tensors[int(operator.inputs[1])].buffer]  # behind the tree, as bytes
-            assert place.size > 0
-            changed[place.offset : place.offset + place.size] = np.full(
-                place.size // 4, value, np.float32
-            ).tobytes()
+    changed = bytearray(data)
+    for tensor in tree.subgraphs[0].tensors:
+        place = tree.buffers[tensor.buffer]
+        if place.size:  # it lies behind the tree, as bytes
+            is_float = tensor.type == schema.TensorType.FLOAT32
+            filled = (
+                np.full(place.size // 4, value, np.float32) if is_float else np.zeros(place.size, np.int8)
+            )
+            changed[place.offset : place.offset + place.size] = filled.tobytes()
+    assert changed != data
     return bytes(changed)
 
 
@@ -128,8 +130,8 @@ def test_a_card_that_is_not_right_is_refused_and_nothing_is_changed(
         (b"", "not a network that this interpreter can run"),
         (b"\x1c\0\0\0TFL3" + b"\xff" * 4000, "not a network that this interpreter can run"),
         (lambda good: good[:5000], "not a network that this interpreter can run"),
-        (lambda good: with_last_weights(good, 0.0), "the same answer to every picture"),
-        (lambda good: with_last_weights(good, float("nan")), "no finite numbers"),
+        (lambda good: with_weights(good, 0.0), "the same answer to every picture"),
+        (lambda good: with_weights(good, float("nan")), "no finite numbers"),
     ],
     ids=["empty", "garbage", "cut off", "constant", "not a number"],
 )

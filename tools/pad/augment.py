@@ -6,6 +6,8 @@ the same pixels. Live faces, attacks and simulated recaptures all pass through t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import checkout  # noqa: F401  (kiosk is found through it)
 import cv2
 import numpy as np
@@ -15,24 +17,39 @@ from kiosk.sandbox.recapture import camera
 from kiosk.vision import liveness
 from kiosk.vision.detect import Box as DetectorBox
 
-__all__ = ["FAR", "NEAR", "SIDE", "plain", "varied"]
+__all__ = ["EXPOSURE", "FAR", "NEAR", "SIDE", "View", "plain", "varied"]
 
-NEAR, FAR = 1.4, 2.7
-"""Sides of the two crops, in face widths."""
-SIDE = 96
-"""Sides of the two crops, in pixels."""
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One crop: `scale` face widths, the detector's box raised by `raised` of its height."""
+
+    scale: float
+    raised: float
+
+
+NEAR = View(1.4, 0.0)
+"""Skin: the dots of a print, the grid of a screen, what a second lens has blurred."""
+FAR = View(2.7, 0.15)
+"""The face in its surroundings, as MiniFASNet's authors cut it: their box reaches above the forehead."""
+EXPOSURE = 118.0
+"""Luma that the face's median is brought to: a grey of 18 % in sRGB."""
+SIDE = 80
+"""Sides of both crops, in pixels."""
 CAMERA = 0.5
 """How far the camera strays, of `recapture.camera`'s 1. At 1, blur and flat colours are no cue any more."""
 
 
 def plain(rgb: Rgb, box: Box) -> tuple[Rgb, Rgb]:
-    """Near and far crop, uint8[96, 96, 3] each, exactly as the product cuts them."""
+    """Near and far crop, uint8[80, 80, 3] each, exactly as the product cuts and exposes them."""
     face = DetectorBox(*box)
-    return liveness.crop(rgb, face, NEAR, SIDE), liveness.crop(rgb, face, FAR, SIDE)
+    curve = liveness.exposure_curve(rgb, face, EXPOSURE)
+    near, far = (liveness.crop_inside(rgb, face, view.scale, SIDE, view.raised) for view in (NEAR, FAR))
+    return curve[near], curve[far]
 
 
 def varied(rgb: Rgb, box: Box, rng: np.random.Generator) -> tuple[Rgb, Rgb]:
-    """Near and far crop of another look at the same scene: mirrored, reframed, by another camera."""
+    """Near and far crop of another look at the same scene: mirrored, reframed, from afar, another camera."""
     if rng.random() < 0.35:
         rgb, box = _reframed(rgb, box, rng)
     if rng.random() < 0.5:

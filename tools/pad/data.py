@@ -70,8 +70,6 @@ class Cache:
 
     rows: list[Row]
     pixels: NDArray[np.uint8]
-    teacher: NDArray[np.float64]
-    """The peer's logit for every row, halved and kept within 4 (minifasnet.py); 0 where it was not asked."""
 
     @classmethod
     def open(cls, folder: Path) -> Cache:
@@ -81,9 +79,7 @@ class Cache:
                 Row(*(kind(value) for kind, value in zip(_KINDS, line, strict=True)))
                 for line in list(csv.reader(table))[1:]
             ]
-        answers = folder / "teacher.npy"
-        teacher = np.clip(np.load(answers) / 2, -4, 4) if answers.exists() else np.zeros(len(rows))
-        return cls(rows, np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r"), teacher)
+        return cls(rows, np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r"))
 
     def picture(self, row: Row) -> Rgb:
         """uint8[h, w, 3], RGB, read-only."""
