@@ -118,13 +118,7 @@ class AcquirerClient:
     def send(self, exchange: Exchange) -> Reply:
         """Sign the exchange anew, send it once, and say what came of it. Never raises for what is outside."""
         try:
-            request = sign_request(
-                self._signer,
-                exchange.method,
-                self._base_url + exchange.path,
-                body=exchange.body,
-                idempotency_key=exchange.idempotency_key,
-            )
+            request = self.sign(exchange)
         except OperatorError as error:  # the token that holds the key has failed
             return Unsent(str(error))
         try:
@@ -136,11 +130,28 @@ class AcquirerClient:
             return Lost(_why(error))
         except ProtocolError as error:
             return Lost(str(error))
+        return self.hear(exchange, answer, body)
+
+    def sign(self, exchange: Exchange) -> HttpRequest:
+        """The request as it goes out: the frozen bytes under a signature of now. OperatorError: no key."""
+        return sign_request(
+            self._signer,
+            exchange.method,
+            self._base_url + exchange.path,
+            body=exchange.body,
+            idempotency_key=exchange.idempotency_key,
+        )
+
+    def hear(self, exchange: Exchange, answer: HttpAnswer, body: bytes) -> Reply:
+        """What an answer that came says, when it is verified; else nothing (`Lost`)."""
         try:
-            verify_answer(answer, body, self._trusted, self._clock)
+            self._verify(answer, body)
             return _understood(exchange, answer, body)
         except ProtocolError as error:
             return Lost(f"HTTP {answer.status_code}: {error}")
+
+    def _verify(self, answer: HttpAnswer, body: bytes) -> None:
+        verify_answer(answer, body, self._trusted, self._clock)
 
     def _call(self, request: HttpRequest, body: bytes | None) -> tuple[HttpAnswer, bytes]:
         headers = {**request.headers, "Accept-Encoding": "identity", "Connection": "close"}
