@@ -31,7 +31,7 @@ def test_who_is_enrolled_can_be_forgotten_and_is_then_nowhere_on_disk(kiosk: Kio
         *("--account", "6222020200112233", "--digits", "4821", "--data-dir", data_dir),
     )
     assert ran.code == 0, ran.err
-    assert ran.out == f"enrolled {PAYER} from 2 looks; 1 enrolled here\n"
+    assert ran.out == f"enrolled {PAYER} from 1 look; 1 enrolled here\n"
     kept = stored(data_dir)
     for secret in (PAYER.encode(), "王".encode(), b"4821", b"6222020200112233"):
         assert secret not in kept, "the gallery is sealed"
@@ -60,7 +60,7 @@ def test_enrolment_refuses_wrong_input_in_one_line(
 
 def test_nobody_is_enrolled_from_a_screen(kiosk: Kiosk, data_dir: Path, tmp_path: Path) -> None:
     picture = cv2.cvtColor(cv2.imread(str(DEMO / "probe" / f"{PAYER}.jpg")), cv2.COLOR_BGR2RGB)
-    attack = cv2.cvtColor(as_screen(np.asarray(picture, np.uint8), 10), cv2.COLOR_RGB2BGR)
+    attack = cv2.cvtColor(as_screen(np.asarray(picture, np.uint8), 17), cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(tmp_path / "attack.png"), attack)
     ran = kiosk("enrol", "--camera", tmp_path / "attack.png", "--payer", "tok", "--data-dir", data_dir)
     assert ran.code == 12

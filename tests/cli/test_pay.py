@@ -67,7 +67,7 @@ def test_a_recapture_of_the_payer_is_a_suspected_attack(
     kiosk: Kiosk, shop: Running, tmp_path: Path, recapture: object
 ) -> None:
     picture = cv2.cvtColor(cv2.imread(str(PROBE)), cv2.COLOR_BGR2RGB)
-    attack = recapture(np.asarray(picture, np.uint8), 10)  # type: ignore[operator]
+    attack = recapture(np.asarray(picture, np.uint8), 17)  # type: ignore[operator]
     cv2.imwrite(str(tmp_path / "attack.png"), cv2.cvtColor(attack, cv2.COLOR_RGB2BGR))
     ran = pay(kiosk, shop, "--order", "P-4", camera=tmp_path / "attack.png")
     assert ran.code == 12
@@ -289,7 +289,7 @@ def test_nobody_enrolled_is_not_recognised_and_says_what_to_do(
 def test_a_still_can_t_pay_in_production(kiosk: Kiosk, shop: Running, tmp_path: Path) -> None:
     (tmp_path / "kiosk.toml").write_text(
         'mode = "production"\n[models]\naccept_without_leave = '
-        '["mobilefacenet-int8-1", "kiosk-antispoof-int8-1"]\n'
+        '["mobilefacenet-int8-1", "kiosk-antispoof-int8-2"]\n'
     )
     ran = pay(kiosk, shop, "--config", tmp_path / "kiosk.toml")
     assert ran.code == 2
@@ -302,4 +302,4 @@ def test_production_refuses_a_model_without_leave_to_sell(
     (tmp_path / "kiosk.toml").write_text('mode = "production"\n')
     ran = pay(kiosk, shop, "--config", tmp_path / "kiosk.toml")
     assert ran.code == 2
-    assert "kiosk-antispoof-int8-1" in one_line(ran)
+    assert "kiosk-antispoof-int8-2" in one_line(ran)

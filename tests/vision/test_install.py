@@ -229,6 +229,6 @@ def test_an_added_network_cannot_go_by_an_id_without_its_hash(tmp_path: Path) ->
     folder = tmp_path / "models"
     card: ModelCard = add(brought(tmp_path / "desk"), folder).card
     path = folder / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(card.id.encode(), b"kiosk-antispoof-int8-1"))
+    path.write_bytes(path.read_bytes().replace(card.id.encode(), b"kiosk-antispoof-int8-2"))
     with pytest.raises(OperatorError, match="first 8 digits"):
         running(folder)
