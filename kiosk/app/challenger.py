@@ -1,8 +1,8 @@
 """The challenges of one look: draws, lets somebody ask, watches the answer on the camera that is still open.
 
 Who asks (the screen, a terminal) is handed in and reports when the request could be seen; until then nothing
-counts as an answer. It fails closed: only a challenge that was passed makes a look live, a failed one is an
-attack, and whatever else happens leaves it unsure.
+counts as an answer. It fails closed: only a turn that was passed, or a flash and then a blink, makes a look
+live, a failed challenge is an attack, and whatever else happens leaves it unsure.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ NOT_YET_NS: Final = 2**62
 SPARE_MS: Final = 1_000
 """By how much the worker gives up before the payment machine does, so that it is the one to say why."""
 
+
+TURNS: Final = frozenset((ChallengeKind.TURN_LEFT, ChallengeKind.TURN_RIGHT))
+FIRST: Final = TURNS | {ChallengeKind.FLASH}
+"""What a look's first challenge is drawn from, and its second if the first settled nothing."""
+AFTER_A_FLASH: Final = frozenset((ChallengeKind.BLINK,))
+"""Paper is lit as skin is and doesn't blink; a film blinks (in time by chance: 34 %) and isn't lit. Only both
+together say that somebody is there (docs/adr/0022)."""
 
 HINTS: Final = frozenset((Hint.ONE_PERSON, Hint.CLOSER, Hint.FURTHER, Hint.MOVE_INTO_VIEW, Hint.LOOK_HERE))
 """What is told besides the request. A turned head hides an eye, a blink closes both, and a flash is too much
@@ -143,19 +150,22 @@ class Challenger:
         return grey or (self._always and found.outcome is LookOutcome.LIVE)
 
     def _outcome(self, template: NDArray[np.float32], watch: Watch) -> LookOutcome:
-        """A second challenge, of another kind, only where the first settled nothing."""
-        asked: ChallengeKind | None = None
+        """A turn settles it, and a flash with a blink after it; neither a blink nor a flash does alone."""
+        kinds = FIRST
         for _ in range(MAX_CHALLENGES):
-            kinds = [kind for kind in self._kinds if kind is not asked]
-            if not kinds or self._stopped():
+            possible = [kind for kind in self._kinds if kind in kinds]
+            if not possible or self._stopped():
                 break
-            challenge = draw(kinds)
-            asked = challenge.kind
+            challenge = draw(possible)
             match self.examine(challenge, template, watch):
-                case ChallengeOutcome.PASSED:
-                    return LookOutcome.LIVE
                 case ChallengeOutcome.FAILED:
                     return LookOutcome.ATTACK
+                case ChallengeOutcome.PASSED if challenge.kind is ChallengeKind.FLASH:
+                    kinds = AFTER_A_FLASH
+                case ChallengeOutcome.PASSED:
+                    return LookOutcome.LIVE
+                case _:  # never the other turn: of two directions, the second would be known beforehand
+                    kinds -= TURNS if challenge.kind in TURNS else {challenge.kind}
         return LookOutcome.UNSURE
 
 

@@ -92,7 +92,7 @@ def pay(
 ) -> None:
     """Take one payment without a screen: look, decide, ask the acquirer, print the receipt.
 
-    Where a camera's look isn't sure, a line on stderr asks to turn the head or to blink.
+    Where a camera's look isn't sure, a line on stderr asks to turn the head.
 
     Exit code: 0 approved, 10 declined, 11 not recognised, 12 presentation attack suspected, 13 no usable
     face, 14 outcome unknown (don't pay again), 15 second factor needed, 16 over a limit, 17 not sent

@@ -484,8 +484,8 @@ QUERY_DELAYS_MS: Final = (2_000, 4_000, 8_000, 15_000)
 REVERSAL_DELAYS_MS: Final = (5_000, 10_000, 30_000, 60_000, 300_000)
 """Between tries of a reversal that is not acknowledged; the last one repeats for ever."""
 MAX_LOOKS: Final = 3
-MAX_CHALLENGES: Final = 2
-"""Of one look: a second one when the first settled nothing."""
+MAX_CHALLENGES: Final = 3
+"""Of one look: another one where the first settled nothing, and a blink after a flash."""
 MAX_DIGITS_TRIES: Final = 3
 
 NOTHING: Final[tuple[Effect, ...]] = ()

@@ -24,6 +24,8 @@ from .test_look import EndlessWall
 
 PASSED, FAILED, INCONCLUSIVE = ChallengeOutcome
 EVERY_KIND = tuple(ChallengeKind)
+TURNS = (ChallengeKind.TURN_LEFT, ChallengeKind.TURN_RIGHT)
+FLASH, BLINK = ChallengeKind.FLASH, ChallengeKind.BLINK
 FACE = np.full(192, 192**-0.5, np.float32)
 
 
@@ -82,7 +84,7 @@ def examiners(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Examiners]:
 class Payer:
     """Who is challenged: `asked` are the requests, and they are on the screen at once."""
 
-    kinds: tuple[ChallengeKind, ...] = EVERY_KIND
+    kinds: tuple[ChallengeKind, ...] = TURNS
     always: bool = False
     stopped: bool = False
     sees: bool = True
@@ -133,23 +135,61 @@ def test_a_challenge_that_was_failed_is_an_attack_and_nothing_more_is_asked(exam
     assert not payer.template.any()
 
 
+def asked(payer: Payer) -> list[ChallengeKind]:
+    return [challenge.kind for challenge in payer.asked]
+
+
 @pytest.mark.parametrize(
-    ("second", "outcome"),
+    ("last", "outcome"),
     [
         (PASSED, LookOutcome.LIVE),
         (FAILED, LookOutcome.ATTACK),
         (INCONCLUSIVE, LookOutcome.UNSURE),
     ],
 )
-def test_where_the_first_settled_nothing_another_kind_is_asked_once(examiners, second, outcome) -> None:
-    for _ in range(20):  # what is asked is drawn
-        examiners(INCONCLUSIVE, second)
-        payer = Payer()
-        result = payer.settle(GREY)
-        assert result.outcome is outcome
-        first, other = payer.asked
-        assert first.kind is not other.kind
-        assert payer.template.any() == (outcome is LookOutcome.LIVE)
+def test_a_flash_that_was_passed_is_worth_nothing_without_a_blink(examiners, last, outcome) -> None:
+    """Paper is lit as skin is: a print that is held still passes a flash, and no blink."""
+    examiners(PASSED, last, PASSED)
+    payer = Payer((FLASH, BLINK))
+    result = payer.settle(GREY)
+    assert result.outcome is outcome
+    assert asked(payer) == [FLASH, BLINK]
+    assert payer.template.any() == (outcome is LookOutcome.LIVE)
+
+
+def test_a_blink_by_itself_is_never_asked_for(examiners) -> None:
+    for first in (FAILED, INCONCLUSIVE):
+        for _ in range(30):  # what is asked is drawn
+            examiners(first, first, first)
+            payer = Payer(EVERY_KIND)
+            assert payer.settle(GREY).outcome is not LookOutcome.LIVE
+            assert BLINK not in asked(payer)
+    examiners(PASSED)
+    payer = Payer((BLINK,))
+    assert payer.settle(GREY).outcome is LookOutcome.UNSURE
+    assert payer.asked == []
+
+
+def test_after_a_turn_that_settled_nothing_comes_a_flash_and_never_the_other_turn(examiners) -> None:
+    """Of two directions, the second would be known beforehand."""
+    for _ in range(20):
+        examiners(INCONCLUSIVE, PASSED)
+        payer = Payer(TURNS)
+        assert payer.settle(GREY).outcome is LookOutcome.UNSURE
+        assert len(payer.asked) == 1
+        examiners(INCONCLUSIVE, PASSED, PASSED)
+        payer = Payer(EVERY_KIND)
+        if payer.settle(GREY).outcome is LookOutcome.LIVE:
+            first, *others = asked(payer)
+            assert others == [FLASH, BLINK] if first in TURNS else others in ([TURNS[0]], [TURNS[1]])
+
+
+def test_nothing_is_asked_twice_in_one_look(examiners) -> None:
+    for _ in range(20):
+        examiners(INCONCLUSIVE, INCONCLUSIVE, PASSED)
+        payer = Payer(EVERY_KIND)
+        assert payer.settle(GREY).outcome is LookOutcome.UNSURE
+        assert len(payer.asked) == 2
 
 
 @pytest.mark.parametrize(("hint", "told"), [(Hint.CLOSER, Hint.CLOSER), (Hint.OPEN_EYES, None), (None, None)])
@@ -160,13 +200,6 @@ def test_what_a_request_itself_brings_about_is_no_hint(examiners, hint, told) ->
     payer.challenger._on_progress = lambda hint, progress: heard.append(hint)
     payer.settle(GREY)
     assert set(heard) == {told}
-
-
-def test_the_only_kind_there_is_is_asked_once(examiners) -> None:
-    examiners(INCONCLUSIVE, PASSED)
-    payer = Payer(kinds=(ChallengeKind.BLINK,))
-    assert payer.settle(GREY).outcome is LookOutcome.UNSURE
-    assert len(payer.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -224,8 +257,8 @@ def test_until_the_request_is_on_the_screen_no_frame_is_late_enough_to_be_an_ans
 
 
 def test_a_report_about_another_request_counts_for_nothing(examiners) -> None:
-    made, payer = examiners(PASSED), Payer(kinds=(ChallengeKind.BLINK,), sees=False)
-    equal = Challenge(ChallengeKind.BLINK, timeout_ms=3_000)
+    made, payer = examiners(PASSED), Payer(kinds=TURNS[:1], sees=False)
+    equal = Challenge(ChallengeKind.TURN_LEFT)
 
     def watch(take: Callable[[Observation], bool], most_s: float) -> None:
         payer.challenger.shown(equal, 0, 5)
@@ -313,7 +346,7 @@ class Rules:
     same_person, max_ms = 0.4, 15_000
 
 
-def looker(wall: EndlessWall, kinds: tuple[ChallengeKind, ...] = EVERY_KIND) -> CameraLooker:
+def looker(wall: EndlessWall, kinds: tuple[ChallengeKind, ...] = TURNS) -> CameraLooker:
     subject = CameraLooker(lambda: wall, Watching(), Rules(), mode="production", model_ids=("net-1",))  # type: ignore[arg-type]
     subject.kinds = kinds
     return subject
@@ -346,7 +379,7 @@ def test_the_camera_stays_on_from_the_look_to_the_end_of_its_challenge(wall: End
 def test_without_a_pass_there_is_no_probe_to_search_with(wall: EndlessWall, examiners, verdict) -> None:
     examiners(verdict, verdict)
     done: queue.SimpleQueue[LookDone | LookChallenge] = queue.SimpleQueue()
-    subject = looker(wall, (ChallengeKind.BLINK,))
+    subject = looker(wall)
     subject.start(1, lambda message: done.put(message) if isinstance(message, LookDone) else None)
     found = done.get(timeout=10)
     subject.close()
