@@ -49,9 +49,9 @@ class ChallengeRules:
     jump: float = 0.6
     """A face moves by less than this in face widths from one frame to the next; more, and it is another."""
     mismatches: int = 2
-    """So many frames in a row below `same_person` are another person; one may be a blurred frame."""
+    """So many good frames in a row below `same_person` are another person; one may be a blurred frame."""
     compared_yaw: float = 22.0
-    """Beyond, a face is not compared: the embedding was made for frontal ones."""
+    """Beyond, an unlike face is not held against the payer: the embedding was made for frontal ones."""
 
     frontal: float = 12.0
     """A turn begins within this; a head that turns by more under a flash is not judged by its hue."""
@@ -138,8 +138,8 @@ class Examiner:
 
     `challenge` is what was asked, `reference` (float32[192], length 1) the look's template: who has to
     answer; None takes the first good frame's face. `same_person` is the cosine below which a face is another
-    one. `asked_ns` is when the request was given out, on the frames' clock; what the screen showed, and when,
-    comes with `shown`.
+    one: what such a frame shows is no part of an answer. `asked_ns` is when the request was given out, on the
+    frames' clock; what the screen showed, and when, comes with `shown`.
 
     FAILED says that something was contrary to the request; INCONCLUSIVE that nothing was, and nothing was
     shown either (no answer in time, too much light for a flash, no face): another kind may be asked once.
@@ -195,7 +195,7 @@ class Examiner:
         if since_ms < 0:
             return None
         moment = _moment(observation, since_ms, self._rules.presence)
-        if moment is not None:
+        if moment is not None and self._presentation.is_payer:
             verdict = self._judge.take(moment)
             if self._challenge.kind in _TURNS and self._hint is Hint.LOOK_HERE:
                 self._hint = None
@@ -210,9 +210,6 @@ class Examiner:
         return self._outcome
 
     def _end(self, outcome: ChallengeOutcome) -> ChallengeOutcome:
-        """A pass counts only for the person who was looked at."""
-        if outcome is ChallengeOutcome.PASSED and not self._presentation.is_known:
-            outcome = ChallengeOutcome.INCONCLUSIVE
         self._outcome = outcome
         return outcome
 
@@ -228,12 +225,12 @@ class _OnePresentation:
         self._face_ns: int | None = None
         self._centre: tuple[float, float] | None = None
         self._strangers = 0
-        self.is_known = False
-        """Whether a frame's face was compared and is the reference's."""
+        self.is_payer = False
+        """Whether the last frame's face was compared and is the reference's: only then may it answer."""
 
     def look(self, observation: Observation) -> ChallengeOutcome | None:
         """What ends the challenge, whatever was asked; None while it may go on."""
-        now = observation.timestamp_ns
+        now, self.is_payer = observation.timestamp_ns, False
         if self._last_ns is not None and now < self._last_ns:
             return ChallengeOutcome.FAILED
         self._last_ns = now
@@ -260,17 +257,18 @@ class _OnePresentation:
         return far if np.isfinite(far) else np.inf
 
     def _is_stranger(self, observation: Observation) -> bool:
-        """Whether the last frames that can be compared show somebody else."""
+        """Whether the last frames in which that can be told show somebody else."""
         embedding, pose = observation.embedding, observation.pose
-        if embedding is None or observation.hint is not None or pose is None:
+        if embedding is None or pose is None:
             return False
-        if abs(pose.yaw) > self._rules.compared_yaw:
-            return False
-        if self._reference is None:
+        is_clear = observation.hint is None and abs(pose.yaw) <= self._rules.compared_yaw
+        if self._reference is None and is_clear:
             self._reference = embedding
-        alike = float(self._reference @ embedding) >= self._same_person
-        self.is_known |= alike
-        self._strangers = 0 if alike else self._strangers + 1
+        if self._reference is None:
+            return False
+        self.is_payer = float(self._reference @ embedding) >= self._same_person
+        if is_clear:
+            self._strangers = 0 if self.is_payer else self._strangers + 1
         return self._strangers >= self._rules.mismatches
 
 

@@ -353,7 +353,38 @@ def test_without_a_reference_the_first_face_is_it():
 
 def test_an_answer_by_a_face_that_was_never_compared_does_not_pass():
     assert answer(LEFT, turning(25, who=None)) is INCONCLUSIVE
-    assert answer(LEFT, turning(25, hint=Hint.MORE_LIGHT)) is INCONCLUSIVE
+    assert answer(LEFT, turning(25, hint=Hint.MORE_LIGHT), reference=None) is INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Hint.CLOSE_MOUTH, Hint.OPEN_EYES, Hint.EVEN_LIGHT, Hint.LOOK_HERE, Hint.MORE_LIGHT, Hint.HOLD_STILL],
+)
+@pytest.mark.parametrize("asked", [LEFT, BLINK, CHALLENGE], ids=lambda c: c.kind.value)
+def test_a_face_that_takes_a_picture_s_place_can_t_answer_for_it_by_hiding_from_the_comparison(asked, hint):
+    """A print of Anna is lowered once it was recognised; behind it Bert, with his mouth open, say."""
+    if asked is CHALLENGE:
+        frames = list(flashing(asked.colours, asked.step_ms))
+        answered = flash_answer
+    else:
+        frames = list(turning(25) if asked is LEFT else blinking(900, 200))
+        answered = answer
+    swapped = [f if f.timestamp_ns < 5e8 else replace(f, embedding=BERT, hint=hint) for f in frames]
+    assert answered(asked, swapped) is not PASSED
+
+
+def test_who_answers_is_compared_while_answering():
+    """The last frame that could be compared is too long ago: since then it may have become another."""
+    frames = [f if f.timestamp_ns < 5e8 else replace(f, embedding=None) for f in turning(25, begins=1_700)]
+    assert answer(LEFT, frames) is not PASSED
+
+
+def test_one_frame_that_can_t_be_compared_is_nothing_contrary():
+    blurred = [
+        replace(f, embedding=BERT, hint=Hint.HOLD_STILL) if i % 3 == 0 else f
+        for i, f in enumerate(turning(25))
+    ]
+    assert answer(LEFT, blurred) is PASSED
 
 
 def test_a_second_face_fails():
