@@ -52,7 +52,7 @@ def test_two_people_of_like_size_are_not_measured(vision, head):
 
 def test_someone_further_back_does_not_disturb(vision, head):
     frame = placed(head, (1280, 720), (300, 60), 600)
-    frame[100:360, 1000:1260] = cv2.resize(head, (260, 260))
+    frame[100:340, 1000:1240] = cv2.resize(head, (240, 240))
     observation = vision.observe(frame_of(frame))
     assert len(observation.faces) == 2
     assert observation.hint is None
