@@ -12,7 +12,7 @@ JOBS    ?= 2
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-convert check bench bench-peers agreement lock models screenshots machine clean
+.PHONY: help setup demo test test-convert check faults bench bench-peers agreement lock models screenshots machine clean
 
 help: ## say what there is
 	@echo "facepay-kiosk: a kiosk that people pay at by looking"
@@ -44,6 +44,10 @@ check: setup ## lint, types, layers, links, what is in the tree
 	@$(BIN)/python tools/check_links.py
 	@$(BIN)/python tools/check_tree.py
 	@$(BIN)/python tools/draw_machine.py --check
+
+faults: setup ## break kiosk, acquirer and network at every step [SCHEDULES=1000000 KILLS=1000 JSON=1; SEED=n: print one]
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED),--schedules $(or $(SCHEDULES),1000000) \
+	  --kills $(or $(KILLS),1000) --jobs $(JOBS) --out $(OUT) $(if $(JSON),--json))
 
 bench: setup ## measure on this machine: vision, search, payment, app
 	@$(BIN)/kiosk bench
