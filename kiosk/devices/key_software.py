@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from kiosk.devices.ecdsa import raw_signature
 from kiosk.domain.errors import OperatorError
 
 __all__ = ["SoftwareKey"]
@@ -65,13 +66,15 @@ class SoftwareKey:
         return self._public
 
     def sign(self, message: bytes) -> bytes:
-        """r || s, 64 bytes, of ECDSA P-256 over SHA-256 of `message`."""
-        r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        """r || s, 64 bytes, of ECDSA P-256 over SHA-256 of `message`; s is the smaller one."""
+        return raw_signature(*decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256()))))
 
     def derive(self, purpose: str) -> bytes:
         """HKDF-SHA256 (RFC 5869) of the seed, with `purpose` as info; 32 bytes."""
         return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(self._seed)
+
+    def check(self) -> None:
+        """A key in memory is there."""
 
 
 def _create(path: Path, seed_path: Path) -> None:

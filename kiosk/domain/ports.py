@@ -39,6 +39,10 @@ class KeyPort(Protocol):
         """32 secret bytes for sealing local data, another for each `purpose`, the same after a restart."""
         ...
 
+    def check(self) -> None:
+        """OperatorError when the key can't sign now (its token is away or locked); cheap."""
+        ...
+
 
 class Clock(Protocol):
     """Time: one clock that never goes back for waiting, one wall clock for what is written down."""
