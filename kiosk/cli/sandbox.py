@@ -37,6 +37,9 @@ def sandbox(
     known_payers_only: Annotated[
         bool, typer.Option("--known-payers-only", help="Refuse payers that payers.json does not name.")
     ] = False,
+    hardware_keys_only: Annotated[
+        bool, typer.Option("--hardware-keys-only", help="Refuse kiosks whose key is a file (class dev).")
+    ] = False,
     until_parent_ends: Annotated[bool, typer.Option("--until-parent-ends", hidden=True)] = False,
 ) -> None:
     """An acquirer in a box: real HTTP, real signatures, real books. Prints `sandbox ready URL`, then serves.
@@ -66,25 +69,35 @@ def sandbox(
         faults=fault or [],
         declined=frozenset(decline or ()),
         opening_minor=None if known_payers_only else 1_000_000,
+        hardware_only=hardware_keys_only,
         ready=lambda address: say(f"sandbox ready {address}"),
     )
 
 
 @app.command()
 def trust(
-    public_key: Annotated[Path, typer.Argument(metavar="FILE", help="The kiosk's device.pub.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The kiosk's device.pub, or what `kiosk keys csr` wrote.")
+    ],
+    replaces: Annotated[
+        str, typer.Option(metavar="KEY_ID", help="It follows this key, which ends after the overlap.")
+    ] = "",
+    overlap_days: Annotated[
+        float, typer.Option(min=0, max=90, help="How long both are believed.", show_default=True)
+    ] = 7.0,
     data_dir: DataDir = None,
 ) -> None:
-    """Register a kiosk's public key with the sandbox, running or not.
+    """Register a kiosk's key with the sandbox, running or not.
 
-    Example: kiosk sandbox trust /var/lib/kiosk/device.pub --data-dir /tmp/shop
+    Example: kiosk sandbox trust kiosk.csr --replaces hw-0f3a... --data-dir /tmp/shop
     """
     from kiosk.sandbox.keys import Terminals
     from kiosk.sandbox.server import home
 
     folder = _folder(data_dir)
     terminals = Terminals(home(folder), folder)
-    say(f"trusted {terminals.register(public_key)} in {terminals.file}")
+    trusted = terminals.register(file, replaces=replaces, overlap_s=overlap_days * 86_400)
+    say(f"trusted {trusted} in {terminals.file}")
 
 
 @app.command()

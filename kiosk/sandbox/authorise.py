@@ -133,6 +133,13 @@ class Authoriser:
             return problem(404, "not_found")
         return Treated(200, self._answer(attempt, "status"))
 
+    def follow(self, new: str, old: str) -> None:
+        """The key `new` took the place of `old`: it speaks for the same terminal from its first call on."""
+        terminal = self._ledger.terminal(old)
+        if terminal and not self._ledger.terminal(new):
+            with self._ledger.transaction():
+                self._ledger.bind(new, terminal)
+
     def policy(self) -> bytes:
         """The policy in force as a JWS: a new version when the terms changed or half its time is over."""
         terms, now = self._terms(), self._clock.utc_s()

@@ -2,15 +2,20 @@
 
 Everything is in files of the sandbox's folder. A terminal is registered out of band: an entry in
 `terminals.json`, or a kiosk whose data folder the sandbox shares (`device.pub` beside it). Both are read
-again when a key is unknown, so that a kiosk may come later than the sandbox.
+at each call, so that a kiosk may come later than the sandbox, and a key that was followed ends in time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,7 +25,19 @@ from kiosk.acquirer.signing import load_public_key
 from kiosk.domain.errors import OperatorError
 from kiosk.sandbox.files import explained, write
 
-__all__ = ["OwnKey", "Terminals", "key_id_of"]
+__all__ = ["DEV", "OwnKey", "Terminals", "key_id_of"]
+
+DEV: Final = "dev-"
+"""How the id of a software key begins; one on a token begins with `hw-`."""
+PREFIXES: Final = ("dev", "hw")
+
+
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A terminal's key: refused after `until`, and speaking for the terminal of the key that it `follows`."""
+
+    key: bytes
+    until: datetime | None = None
+    follows: str = ""
 
 
 def key_id_of(public_der: bytes, prefix: str = "dev") -> str:
@@ -70,44 +87,85 @@ def _p256(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 class Terminals:
-    """Who may ask: `terminals.json` in `folder` (key id -> DER, base64), and the kiosk of `beside`."""
+    """Who may ask: `terminals.json` in `folder` (key id -> DER or an entry), the kiosk of `beside`."""
 
-    def __init__(self, folder: Path, beside: Path) -> None:
-        self.file, self._shared = folder / "terminals.json", beside / "device.pub"
+    def __init__(self, folder: Path, beside: Path, now_s: Callable[[], float] = time.time) -> None:
+        self.file, self._shared, self._now_s = folder / "terminals.json", beside / "device.pub", now_s
 
     def find(self, key_id: str) -> ec.EllipticCurvePublicKey | None:
-        """The public key of `key_id`, read from the files now; None when nobody registered it."""
-        der = self._registered().get(key_id)
-        if der is None and self._shared.exists():
-            shared = _der_of(self._shared)
-            der = shared if key_id_of(shared) == key_id else None
-        return None if der is None else load_public_key(der)
+        """The public key of `key_id`, read from the files now; None: not registered, or its time is over."""
+        entry = self._registered().get(key_id)
+        if entry is not None:
+            over = entry.until is not None and entry.until.timestamp() <= self._now_s()
+            return None if over else load_public_key(entry.key)
+        if self._shared.exists():
+            _, der = _read(self._shared)
+            if key_id in [key_id_of(der, prefix) for prefix in PREFIXES]:
+                return load_public_key(der)
+        return None
 
-    def register(self, public_pem: Path) -> str:
-        """Believe the key in a PEM file from now on; its key id comes back."""
-        der = _der_of(public_pem)
-        registered = self._registered() | {key_id_of(der): der}
-        write(self.file, msgspec.json.format(msgspec.json.encode(registered)))
-        return key_id_of(der)
+    def followed(self, key_id: str) -> str:
+        """The key that `key_id` took the place of, "" when it is a terminal's first."""
+        entry = self._registered().get(key_id)
+        return entry.follows if entry else ""
 
-    def _registered(self) -> dict[str, bytes]:
+    def register(self, file: Path, *, replaces: str = "", overlap_s: float = 0) -> str:
+        """Believe the key in `file` (a public key or a certification request, PEM) from now on; its id.
+
+        `replaces`: the id that it follows, which is believed for `overlap_s` more.
+        """
+        key_id, der = _read(file)
+        registered = self._registered()
+        if replaces:
+            if replaces not in registered and self.find(replaces) is None:
+                raise OperatorError(f"no terminal has the key {replaces}", where=str(self.file))
+            old = registered.get(replaces) or _Entry(_read(self._shared)[1])
+            until = datetime.fromtimestamp(self._now_s() + overlap_s, UTC)
+            registered[replaces] = msgspec.structs.replace(old, until=until)
+        registered[key_id] = _Entry(der, follows=replaces)
+        listed = {
+            name: entry if entry.until or entry.follows else entry.key for name, entry in registered.items()
+        }
+        write(self.file, msgspec.json.format(msgspec.json.encode(listed)))
+        return key_id
+
+    def _registered(self) -> dict[str, _Entry]:
         with explained(self.file):
             if not self.file.exists():
                 return {}
             listed = self.file.read_bytes()
         try:
-            return msgspec.json.decode(listed, type=dict[str, bytes])
+            found = msgspec.json.decode(listed, type=dict[str, bytes | _Entry])
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise OperatorError(
                 f"not a list of keys: {error}", where=str(self.file), do="Use `kiosk sandbox trust`."
             ) from None
+        return {name: _Entry(entry) if isinstance(entry, bytes) else entry for name, entry in found.items()}
 
 
-def _der_of(pem: Path) -> bytes:
+def _read(pem: Path) -> tuple[str, bytes]:
+    """Key id and SubjectPublicKeyInfo of a file. A request proves that its sender has the private half, and
+    names the key by its class: `hw-` or `dev-`."""
     try:
-        key = serialization.load_pem_public_key(pem.read_bytes())
+        text = pem.read_bytes()
+        if b"CERTIFICATE REQUEST" in text:
+            return _of_request(x509.load_pem_x509_csr(text))
+        key = serialization.load_pem_public_key(text)
     except (OSError, ValueError):
         raise OperatorError(
-            "not a public key in PEM", where=str(pem), do="Give the kiosk's device.pub."
+            "not a public key or certification request in PEM",
+            where=str(pem),
+            do="Give the kiosk's device.pub, or what `kiosk keys csr` wrote.",
         ) from None
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key_id_of(der), der
+
+
+def _of_request(request: x509.CertificateSigningRequest) -> tuple[str, bytes]:
+    """ValueError when it is not signed by its own key, or names another."""
+    key = request.public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    names = [name.value for name in request.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    if not request.is_signature_valid or names not in [[key_id_of(der, prefix)] for prefix in PREFIXES]:
+        raise ValueError
+    return str(names[0]), der

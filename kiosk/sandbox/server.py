@@ -43,7 +43,7 @@ from kiosk.domain.payment import Result
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
 from kiosk.sandbox.faults import Fault, FaultPlan, Kind
 from kiosk.sandbox.files import only_one, write
-from kiosk.sandbox.keys import OwnKey, Terminals
+from kiosk.sandbox.keys import DEV, OwnKey, Terminals
 from kiosk.sandbox.ledger import Ledger
 
 __all__ = ["CRASHED", "home", "serve"]
@@ -76,6 +76,7 @@ def serve(
     faults: list[str],
     declined: frozenset[str],
     opening_minor: int | None,
+    hardware_only: bool = False,
     ready: Callable[[str], None],
 ) -> None:
     """Serve until the process is told to stop; `ready` is called with the address once it listens.
@@ -106,6 +107,7 @@ def serve(
             terminals=Terminals(folder, data_dir),
             clock=clock,
             plan=plan,
+            hardware_only=hardware_only,
         )
         config = uvicorn.Config(
             front.app(),
@@ -192,9 +194,11 @@ class _Front:
         terminals: Terminals,
         clock: _SystemClock,
         plan: FaultPlan,
+        hardware_only: bool = False,
     ) -> None:
         self._base_url, self._authoriser, self._clock = base_url, authoriser, clock
         self._signer = Signer(key, clock)
+        self._terminals, self._hardware_only = terminals, hardware_only
         self._trusted = TrustedKeys({}, terminals.find)
         self._nonces = NonceCache(clock.utc_s())
         self._plan = plan
@@ -263,7 +267,11 @@ class _Front:
             if body is None:
                 raise SignatureError("too_large", f"more than {MAX_BODY_BYTES} bytes")
             who = verify_request(request, body, self._trusted, self._clock, self._nonces)
-            treated = await treat(who, body)
+            if self._hardware_only and who.key_id.startswith(DEV):
+                treated, content_type = problem(403, "key_class", "software keys are not taken"), JSON
+            else:
+                self._authoriser.follow(who.key_id, self._terminals.followed(who.key_id))
+                treated = await treat(who, body)
         except SignatureError as error:
             treated = problem(401, error.code, str(error))
             if error.code == "unsigned":
