@@ -43,6 +43,9 @@ Currency = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", description='three capital letters in quotes, such as "CNY"')
 ]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=8, description="a whole number from 1 to 8")]
+TokenLabel = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=32, description="1 to 32 characters in quotes")
+]
 
 CameraPin = Annotated[
     str,
@@ -70,6 +73,18 @@ class AcquirerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     trust_file: str = ""
     connect_timeout_s: Seconds = 3.0
     answer_timeout_s: Seconds = 15.0
+
+
+class KeyConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where the kiosk's key is: a `file` of the data folder (class dev), or a PKCS#11 `token` (hardware).
+
+    `module`: the token's library; `pin_file`: its user PIN, mode 0600; empty: the credential `token-pin`.
+    """
+
+    store: Literal["file", "token"] = "file"
+    module: str = ""
+    token_label: TokenLabel = "kiosk"  # noqa: S105 - the token's name
+    pin_file: str = ""
 
 
 class LimitsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -128,6 +143,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     mode: Mode = "demo"
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)
     acquirer: AcquirerConfig = msgspec.field(default_factory=AcquirerConfig)
+    key: KeyConfig = msgspec.field(default_factory=KeyConfig)
     limits: LimitsConfig = msgspec.field(default_factory=LimitsConfig)
     camera: CameraConfig = msgspec.field(default_factory=CameraConfig)
     vision: VisionConfig = msgspec.field(default_factory=VisionConfig)
@@ -188,6 +204,12 @@ def _checked(table: dict[str, Any], path: Path) -> Config:
             f"store.currency = {config.store.currency!r}: not a currency this kiosk knows",
             where=str(path),
             do=f"One of {', '.join(sorted(CURRENCIES))}.",
+        )
+    if config.key.store == "token" and not config.key.module:
+        raise OperatorError(
+            "key.module is empty: a token needs its PKCS#11 library",
+            where=str(path),
+            do='Name it: module = "/usr/lib/softhsm/libsofthsm2.so", or the one of your token.',
         )
     try:
         ZoneInfo(config.store.timezone)

@@ -21,13 +21,14 @@ from kiosk.assets import assets_dir
 from kiosk.devices.cameras import open_source
 from kiosk.devices.guard import Check as GuardCheck
 from kiosk.devices.guard import Finding, FrameGuard, GuardError, PinState, difference, pin_state
+from kiosk.devices.key_token import DUE_S, LIFETIME_S, TokenRing
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
 from kiosk.domain.ports import Mode
 from kiosk.frames import FrameSource, SourceInfo, SourceKind
 from kiosk.vision.models import Manifest, read_model, uncleared
 
-__all__ = ["Check", "checks"]
+__all__ = ["Check", "age_days", "checks"]
 
 Status = Literal["green", "amber", "red"]
 MIN_FREE_BYTES: Final = 200 * 1024 * 1024
@@ -234,19 +235,47 @@ def _with(evidence: Mapping[GuardCheck, Finding], finding: Finding) -> list[str]
 
 
 def _key(base: Base) -> Check:
+    base.check_key()
     key = base.key
-    detail = f"{key.key_id} ({key.key_class})"
-    if key.key_class == "dev" and base.config.mode == "production":
+    age = age_days(base)
+    detail = f"{key.key_id} ({key.key_class}), {age} days old"
+    if base.ring is not None:
+        return _token_key(base.ring, detail)
+    if base.config.mode == "production":
         return Check("key", "red", detail, "Production needs a key on a token.")
-    return Check(
-        "key",
-        "amber" if key.key_class == "dev" else "green",
-        detail,
-        _DEV_KEY if key.key_class == "dev" else "",
-    )
+    return Check("key", "amber", detail, _DEV_KEY)
+
+
+def age_days(base: Base) -> int:
+    """Whole days since the key that signs was made; of one in a file: since the file was written."""
+    if base.ring is not None:
+        made_s: float = base.ring.current().entry.made_s
+    else:
+        made_s = (base.data_dir / "device.key").stat().st_mtime
+    return max(0, int((time.time() - made_s) // 86_400))
+
+
+def _token_key(ring: TokenRing, detail: str) -> Check:
+    keys, age_s = ring.keys(), time.time() - ring.current().entry.made_s
+    token = ring.token.info()
+    detail += f", on {token.manufacturer} {token.model} {token.serial}".rstrip()
+    if keys.next is not None and keys.next.key_id:
+        return Check("key", "amber", f"{detail}; next {keys.next.key_id}", _ENROL_NEXT)
+    if keys.old is not None:
+        until = time.strftime("%Y-%m-%d", time.gmtime(keys.old.until_s))
+        detail += f"; old {keys.old.key_id} until {until}"
+        if keys.old.until_s <= time.time():
+            return Check("key", "amber", detail, "Run `kiosk keys rotate`: it destroys the old key.")
+    if age_s >= LIFETIME_S:
+        return Check("key", "red", f"{detail}, more than 90", _SUCCESSOR)
+    if age_s >= DUE_S:
+        return Check("key", "amber", detail, _SUCCESSOR)
+    return Check("key", "green", detail)
 
 
 _DEV_KEY: Final = "A software key: the acquirer may refuse it outside demo and test."
+_SUCCESSOR: Final = "Run `kiosk keys rotate`: its successor is due."
+_ENROL_NEXT: Final = "Give its .csr to the acquirer, then run `kiosk keys rotate` again."
 
 
 def _journal(base: Base) -> Check:

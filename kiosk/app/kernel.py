@@ -187,6 +187,7 @@ class Kernel:
         till: TillLink,
         on_state: Callable[[State], None] = lambda state: None,
         accept_policy: Callable[[bytes], limits.Policy] | None = None,
+        check_key: Callable[[], None] = lambda: None,
     ) -> None:
         self.setting = setting
         self.state: State = Idle()
@@ -197,7 +198,7 @@ class Kernel:
         self.last_receipt: Receipt | None = None
         """The one of the last sale that ended on the screen."""
         self.failure: OperatorError | None = None
-        """The last trouble with journal or gallery, for staff."""
+        """The last trouble with journal, gallery or key, for staff."""
         self._clock, self._journal, self._acquirer = clock, journal, acquirer
         self._looker, self._people, self._till = looker, people, till
         self.on_state = on_state
@@ -206,7 +207,7 @@ class Kernel:
         self._found: LookDone | None = None
         self._masked: dict[str, str] = {}
         self._unwritten: set[str] = set()
-        self._accept_policy = accept_policy
+        self._accept_policy, self._check_key = accept_policy, check_key
         self._policy_due = clock.monotonic_ms() + (POLICY_MS if setting.policy else FIRST_POLICY_MS)
         self.on_policy: Callable[[limits.Policy], None] = lambda policy: None
         """Told the policy that came, from the kernel's thread."""
@@ -522,6 +523,7 @@ class Kernel:
         ):
             return None
         try:
+            self._check_key()  # what could not be signed is not begun
             if self._journal.is_paid_or_open(order.order_ref):
                 return None
             spent = self._journal.spent_today(token, self._today())

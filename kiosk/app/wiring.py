@@ -3,7 +3,7 @@
 `open_base` is a kiosk's data folder with what lives in it: configuration, key, gallery, trust in the
 acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk that can take a payment.
 
-    data folder:  kiosk.toml  device.key  acquirer.json  policy.jws  gallery.fpk  journal.sqlite
+    data folder:  kiosk.toml  device.key | keys.json  acquirer.json  policy.jws  gallery.fpk  journal.sqlite
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from kiosk.app.look import CameraLooker
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.workers import AcquirerWorkers, SystemClock
 from kiosk.devices.key_software import SoftwareKey
+from kiosk.devices.key_token import TokenRing
+from kiosk.devices.token import PinFile, Token, load_module
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Policy
 from kiosk.domain.payment import Answer, Order, Result
@@ -80,8 +82,38 @@ class Base:
 
     @cached_property
     def key(self) -> KeyPort:
-        """This kiosk's key; made when the folder is new."""
+        """This kiosk's key as it was at the first call; one in a file is made when the folder is new."""
+        return self._key_now()
+
+    @cached_property
+    def ring(self) -> TokenRing | None:
+        """The keys on the token; None when the key is in a file."""
+        where = self.config.key
+        if where.store == "file":
+            return None
+        token = Token(
+            lambda: load_module(where.module), where.token_label, lambda: PinFile.find(where.pin_file)
+        )
+        return TokenRing(self.data_dir, token)
+
+    def _key_now(self) -> KeyPort:
+        """The key that signs now: `kiosk keys rotate` may have changed it beside this process."""
+        if self.ring is not None:
+            return self.ring.current()
         return SoftwareKey.load_or_create(self.data_dir / "device.key")
+
+    def check_key(self) -> None:
+        """OperatorError when the key that signs now can't: no key, or its token is away or locked."""
+        (self._key_now() if self.ring else self.key).check()
+
+    def acquirer_takes(self, key: KeyPort) -> str:
+        """Ask the acquirer for its policy under `key`: empty when it answers that, else why not."""
+        match self.client(key).send(policy_request()):
+            case PolicyReceived():
+                return ""
+            case Unsent(why) | Lost(why):
+                return why
+        return "it does not give a policy"
 
     @cached_property
     def _store(self) -> GalleryStore:
@@ -170,11 +202,11 @@ class Base:
             )
         return load_trust(path)
 
-    def client(self) -> AcquirerClient:
-        """A client of its own for each thread."""
+    def client(self, key: KeyPort | None = None) -> AcquirerClient:
+        """A client that signs with `key`, or with the one that signs now: for one call, not for ever."""
         return AcquirerClient(
             self.trust.base_url,
-            self.key,
+            key or (self._key_now() if self.ring else self.key),
             self.trust.acquirer_keys,
             self.clock,
             connect_timeout_s=self.config.acquirer.connect_timeout_s,
@@ -208,6 +240,12 @@ class Base:
                     f"the acquirer does not know this kiosk's key {self.key.key_id}",
                     where=self.trust.base_url,
                     do="Let it register the key, or put back the right device.key; nothing was charged.",
+                )
+            case Lost(code="key_class"):
+                raise OperatorError(
+                    f"the acquirer does not take a software key ({self.key.key_id})",
+                    where=self.trust.base_url,
+                    do='Use one on a token (key.store = "token"); nothing was charged.',
                 )
             case Unsent(why) | Lost(why):
                 return why
@@ -348,6 +386,7 @@ def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> 
             people=people,
             till=till,
             accept_policy=base.accept_policy,
+            check_key=base.check_key,
         )
         try:
             yield kernel, problem

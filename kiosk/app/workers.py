@@ -14,6 +14,7 @@ from typing import Final
 
 from kiosk.acquirer.client import AcquirerClient, Reply, Unsent
 from kiosk.acquirer.messages import Exchange
+from kiosk.domain.errors import OperatorError
 
 __all__ = ["AcquirerWorkers", "SystemClock"]
 
@@ -34,7 +35,7 @@ class SystemClock:
 
 
 class AcquirerWorkers:
-    """Two threads with a client each; implements `kernel.Acquirer`."""
+    """Two threads, a client for each call; implements `kernel.Acquirer`."""
 
     def __init__(self, connect: Callable[[], AcquirerClient]) -> None:
         self._front: queue.Queue[Job | None] = queue.Queue(maxsize=1)
@@ -67,7 +68,11 @@ class AcquirerWorkers:
 
     @staticmethod
     def _work(connect: Callable[[], AcquirerClient], jobs: queue.Queue[Job | None]) -> None:
-        client = connect()
         while (job := jobs.get()) is not None:
             exchange, done = job
+            try:
+                client = connect()  # for each call: the key that signs may have been followed by another
+            except OperatorError as error:
+                done(Unsent(str(error)))
+                continue
             done(client.send(exchange))
