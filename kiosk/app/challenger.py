@@ -1,13 +1,14 @@
 """The challenges of one look: draws, lets somebody ask, watches the answer on the camera that is still open.
 
 Who asks (the screen, a terminal) is handed in and reports when the request could be seen; until then nothing
-counts as an answer. It fails closed: only a turn that was passed, or a flash and then a blink, makes a look
-live, a failed challenge is an attack, and whatever else happens leaves it unsure.
+counts as an answer. It fails closed: only two challenges of different kinds, both passed, make a look live
+(one turn where nothing else can be asked), a failed one is an attack, and the rest leaves it unsure.
 """
 
 from __future__ import annotations
 
 import queue
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from kiosk.domain.challenge import Challenge, ChallengeKind, ChallengeOutcome
 from kiosk.domain.decision import LookOutcome
-from kiosk.domain.payment import MAX_CHALLENGES, challenge_ms
+from kiosk.domain.payment import challenge_ms
 from kiosk.frames import SourceKind
 from kiosk.vision.challenge import ChallengeRules, Examiner, draw
 from kiosk.vision.flash import FlashFit
@@ -37,12 +38,11 @@ SPARE_MS: Final = 1_000
 """By how much the worker gives up before the payment machine does, so that it is the one to say why."""
 
 
-TURNS: Final = frozenset((ChallengeKind.TURN_LEFT, ChallengeKind.TURN_RIGHT))
-FIRST: Final = TURNS | {ChallengeKind.FLASH}
-"""What a look's first challenge is drawn from, and its second if the first settled nothing."""
-AFTER_A_FLASH: Final = frozenset((ChallengeKind.BLINK,))
-"""Paper is lit as skin is and doesn't blink; a film blinks (in time by chance: 34 %) and isn't lit. Only both
-together say that somebody is there (docs/adr/0022)."""
+Proof = tuple[ChallengeKind, ...]
+"""Kinds that prove the same; which of them is asked is drawn."""
+TURN: Final[Proof] = (ChallengeKind.TURN_LEFT, ChallengeKind.TURN_RIGHT)
+FLASH: Final[Proof] = (ChallengeKind.FLASH,)
+BLINK: Final[Proof] = (ChallengeKind.BLINK,)
 
 HINTS: Final = frozenset((Hint.ONE_PERSON, Hint.CLOSER, Hint.FURTHER, Hint.MOVE_INTO_VIEW, Hint.LOOK_HERE))
 """What is told besides the request. A turned head hides an eye, a blink closes both, and a flash is too much
@@ -150,23 +150,40 @@ class Challenger:
         return grey or (self._always and found.outcome is LookOutcome.LIVE)
 
     def _outcome(self, template: NDArray[np.float32], watch: Watch) -> LookOutcome:
-        """A turn settles it, and a flash with a blink after it; neither a blink nor a flash does alone."""
-        kinds = FIRST
-        for _ in range(MAX_CHALLENGES):
-            possible = [kind for kind in self._kinds if kind in kinds]
-            if not possible or self._stopped():
-                break
-            challenge = draw(possible)
-            match self.examine(challenge, template, watch):
+        """Ask for each proof in turn. A flash that settles nothing (a sunny window) gives way to a blink."""
+        wanted = self._proofs()
+        outcome, with_turn = LookOutcome.UNSURE, TURN in wanted
+        while wanted:
+            if self._stopped():
+                return LookOutcome.UNSURE
+            proof = wanted.pop(0)
+            match self.examine(draw(self._possible(proof)), template, watch):
+                case ChallengeOutcome.PASSED:
+                    outcome = LookOutcome.LIVE
                 case ChallengeOutcome.FAILED:
                     return LookOutcome.ATTACK
-                case ChallengeOutcome.PASSED if challenge.kind is ChallengeKind.FLASH:
-                    kinds = AFTER_A_FLASH
-                case ChallengeOutcome.PASSED:
-                    return LookOutcome.LIVE
+                case _ if proof is FLASH and with_turn and self._possible(BLINK):
+                    wanted.append(BLINK)
                 case _:  # never the other turn: of two directions, the second would be known beforehand
-                    kinds -= TURNS if challenge.kind in TURNS else {challenge.kind}
-        return LookOutcome.UNSURE
+                    return LookOutcome.UNSURE
+        return outcome
+
+    def _proofs(self) -> list[Proof]:
+        """What has to be passed, in the order of asking; nothing where no proof would be worth anything.
+
+        Each alone is weak, and weak against something else (docs/adr/0022): paper is lit as skin is, a film
+        turns and blinks by chance (14 % and 34 %) and is not lit. A turn and a flash, which comes first is
+        drawn; a blink, last, where one of the two can't be asked.
+        """
+        proofs = [proof for proof in (TURN, FLASH) if self._possible(proof)]
+        if len(proofs) == 2:
+            return proofs if secrets.randbelow(2) else proofs[::-1]
+        if proofs and self._possible(BLINK):
+            return [*proofs, BLINK]
+        return proofs if proofs == [TURN] else []
+
+    def _possible(self, proof: Proof) -> list[ChallengeKind]:
+        return [kind for kind in proof if kind in self._kinds]
 
 
 def _with(found: LookResult, outcome: LookOutcome, template: NDArray[np.float32] | None) -> LookResult:

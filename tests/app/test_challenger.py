@@ -139,57 +139,61 @@ def asked(payer: Payer) -> list[ChallengeKind]:
     return [challenge.kind for challenge in payer.asked]
 
 
+def is_turn(kind: ChallengeKind) -> bool:
+    return kind in TURNS
+
+
+def test_a_turn_and_a_flash_have_to_be_passed_and_which_comes_first_is_drawn(examiners) -> None:
+    firsts = set()
+    for _ in range(40):
+        examiners(PASSED, PASSED)
+        payer = Payer(EVERY_KIND)
+        assert payer.settle(GREY).outcome is LookOutcome.LIVE
+        assert sorted(map(is_turn, asked(payer))) == [False, True]
+        assert BLINK not in asked(payer)
+        firsts.add(asked(payer)[0])
+    assert firsts == {*TURNS, FLASH}
+
+
+@pytest.mark.parametrize("kinds", [EVERY_KIND, (*TURNS, BLINK), (FLASH, BLINK)])
 @pytest.mark.parametrize(
-    ("last", "outcome"),
-    [
-        (PASSED, LookOutcome.LIVE),
-        (FAILED, LookOutcome.ATTACK),
-        (INCONCLUSIVE, LookOutcome.UNSURE),
-    ],
+    ("last", "outcome"), [(FAILED, LookOutcome.ATTACK), (INCONCLUSIVE, LookOutcome.UNSURE)]
 )
-def test_a_flash_that_was_passed_is_worth_nothing_without_a_blink(examiners, last, outcome) -> None:
-    """Paper is lit as skin is: a print that is held still passes a flash, and no blink."""
-    examiners(PASSED, last, PASSED)
-    payer = Payer((FLASH, BLINK))
-    result = payer.settle(GREY)
-    assert result.outcome is outcome
-    assert asked(payer) == [FLASH, BLINK]
-    assert payer.template.any() == (outcome is LookOutcome.LIVE)
-
-
-def test_a_blink_by_itself_is_never_asked_for(examiners) -> None:
-    for first in (FAILED, INCONCLUSIVE):
-        for _ in range(30):  # what is asked is drawn
-            examiners(first, first, first)
-            payer = Payer(EVERY_KIND)
-            assert payer.settle(GREY).outcome is not LookOutcome.LIVE
-            assert BLINK not in asked(payer)
-    examiners(PASSED)
-    payer = Payer((BLINK,))
-    assert payer.settle(GREY).outcome is LookOutcome.UNSURE
-    assert payer.asked == []
-
-
-def test_after_a_turn_that_settled_nothing_comes_a_flash_and_never_the_other_turn(examiners) -> None:
-    """Of two directions, the second would be known beforehand."""
+def test_one_proof_of_two_makes_nobody_live(examiners, kinds, last, outcome) -> None:
     for _ in range(20):
-        examiners(INCONCLUSIVE, PASSED)
-        payer = Payer(TURNS)
-        assert payer.settle(GREY).outcome is LookOutcome.UNSURE
-        assert len(payer.asked) == 1
+        examiners(PASSED, last, last)
+        payer = Payer(kinds)
+        assert payer.settle(GREY).outcome is outcome
+        assert not payer.template.any()
+
+
+def test_without_a_screen_a_turn_is_followed_by_a_blink(examiners) -> None:
+    examiners(PASSED, PASSED)
+    payer = Payer((*TURNS, BLINK))
+    assert payer.settle(GREY).outcome is LookOutcome.LIVE
+    assert list(map(is_turn, asked(payer))) == [True, False]
+
+
+def test_a_flash_that_settled_nothing_gives_way_to_a_blink(examiners) -> None:
+    """By a sunny window no screen lights a face."""
+    for _ in range(20):
         examiners(INCONCLUSIVE, PASSED, PASSED)
         payer = Payer(EVERY_KIND)
-        if payer.settle(GREY).outcome is LookOutcome.LIVE:
-            first, *others = asked(payer)
-            assert others == [FLASH, BLINK] if first in TURNS else others in ([TURNS[0]], [TURNS[1]])
+        result = payer.settle(GREY)
+        if asked(payer)[0] is FLASH:
+            assert result.outcome is LookOutcome.LIVE
+            assert list(map(is_turn, asked(payer))) == [False, True, False]
+            assert asked(payer)[2] is BLINK
+        else:
+            assert (result.outcome, len(payer.asked)) == (LookOutcome.UNSURE, 1), "never the other turn"
 
 
-def test_nothing_is_asked_twice_in_one_look(examiners) -> None:
-    for _ in range(20):
-        examiners(INCONCLUSIVE, INCONCLUSIVE, PASSED)
-        payer = Payer(EVERY_KIND)
-        assert payer.settle(GREY).outcome is LookOutcome.UNSURE
-        assert len(payer.asked) == 2
+@pytest.mark.parametrize("kinds", [(BLINK,), (FLASH,)])
+def test_a_blink_or_a_flash_by_itself_is_never_asked_for(examiners, kinds) -> None:
+    examiners(PASSED)
+    payer = Payer(kinds)
+    assert payer.settle(GREY).outcome is LookOutcome.UNSURE
+    assert payer.asked == []
 
 
 @pytest.mark.parametrize(("hint", "told"), [(Hint.CLOSER, Hint.CLOSER), (Hint.OPEN_EYES, None), (None, None)])
