@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 APT_LIST = ROOT / "deploy" / "apt-packages.txt"
 LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("build", "runtime", "dev")}
+FOR_TESTS = "# --- for tests"
 STEPS = 5
 OLDEST = (3, 11)
 
@@ -76,7 +77,7 @@ def set_up(venv: Path, lock: str, *, force: bool) -> None:
     log = venv.parent / f"{venv.name}-set-up.log"
     log.write_text("")
     say(1, "system packages")
-    bring_system_packages(log)
+    bring_system_packages(log, lock)
     say(2, f"virtual environment {venv.name}")
     make_environment(venv, log)
     say(3, "build tools, by hash")
@@ -106,9 +107,9 @@ def fingerprint(lock: str) -> str:
 # --- system packages ------------------------------------------------------------------------------------
 
 
-def bring_system_packages(log: Path) -> None:
+def bring_system_packages(log: Path, lock: str = "dev") -> None:
     """Install what is missing as root; otherwise name the one command."""
-    missing = missing_packages()
+    missing = missing_packages(lock)
     if not missing:
         return
     if shutil.which("apt-get") is None:
@@ -124,7 +125,8 @@ def bring_system_packages(log: Path) -> None:
     run(install, log, environment)
 
 
-def missing_packages() -> list[str]:
+def missing_packages(lock: str = "dev") -> list[str]:
+    """Debian's names; what stands below the list's line for tests is left out for a kiosk in a shop."""
     missing = []
     if not can_make_environments():
         missing.append("python3-venv")
@@ -134,7 +136,10 @@ def missing_packages() -> list[str]:
         missing.append("python3-dev")
     present = installed_packages()
     if present is not None and APT_LIST.is_file():
-        lines = (line.split("#")[0].strip() for line in APT_LIST.read_text().splitlines())
+        listed = APT_LIST.read_text()
+        if lock == "runtime":
+            listed = listed.split(FOR_TESTS)[0]
+        lines = (line.split("#")[0].strip() for line in listed.splitlines())
         missing += [name for name in lines if name and name not in present]
     return missing
 

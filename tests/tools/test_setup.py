@@ -48,6 +48,14 @@ def test_only_packages_that_are_missing_are_named_and_provided_names_count(packa
     assert packages.missing_packages() == ["libxkbcommon0", "libdbus-1-3"]
 
 
+def test_a_kiosk_in_a_shop_is_set_up_without_what_only_tests_need(packages: ModuleType) -> None:
+    with packages.APT_LIST.open("a") as listed:
+        listed.write("\n# --- for tests and development\nsofthsm2\n")
+    assert packages.missing_packages("runtime") == ["libxkbcommon0", "libdbus-1-3"]
+    assert packages.missing_packages("dev") == ["libxkbcommon0", "libdbus-1-3", "softhsm2"]
+    assert packages.FOR_TESTS in (ROOT / "deploy" / "apt-packages.txt").read_text()
+
+
 def test_without_dpkg_only_what_can_be_seen_is_asked_for(
     packages: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
