@@ -102,6 +102,8 @@ class LookRules:
                 f"needs -{FRAME_LLR} <= refuse_llr < 0 < accept_llr <= {FRAME_LLR}, "
                 f"got {self.refuse_llr} and {self.accept_llr}"
             )
+        if not 0.0 < self.same_person < 1.0:
+            raise ValueError(f"needs same_person in (0, 1), got {self.same_person}")
         if not 0.0 <= self.correlation <= 1.0:
             raise ValueError(f"needs a correlation in [0, 1], got {self.correlation}")
         if not 1 <= self.min_frames <= self.max_good <= self.max_frames:
@@ -249,7 +251,7 @@ class Look:
 
     def _take(self, observation: Observation, embedding: NDArray[np.float32]) -> None:
         """Adds a good frame. Another person's face begins the look again: two people make no payer."""
-        if self._embeddings and float(self._embeddings[0] @ embedding) < self._rules.same_person:
+        if self._embeddings and not float(self._embeddings[0] @ embedding) >= self._rules.same_person:
             self._good.clear()
             self._embeddings.clear()
         self._good.append(observation)

@@ -8,8 +8,9 @@ which are stricter, for a reference. None is on brightness: it is the skin's as 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final
 
 import cv2
@@ -126,6 +127,9 @@ class Quality:
     def weight(self) -> float:
         """In [.25, 1]: how much this face counts beside others of one person."""
         return min(max(self.score / _FULL_WEIGHT, _LEAST_WEIGHT), 1.0)
+
+
+_NUMBERS: Final = attrgetter(*(field.name for field in fields(Quality)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +416,10 @@ def _apart(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return math.hypot(float(a[0] - b[0]), float(a[1] - b[1]))
 
 
+def _is_measured(quality: Quality, pose: Pose) -> bool:
+    return all(map(math.isfinite, (*_NUMBERS(quality), pose.yaw, pose.pitch, pose.roll)))
+
+
 def hint_for(quality: Quality, pose: Pose, limits: Limits = LIMITS) -> Hint | None:
     """The one thing to mend first; None when the face is good enough to compare.
 
@@ -420,6 +428,7 @@ def hint_for(quality: Quality, pose: Pose, limits: Limits = LIMITS) -> Hint | No
     q, at = quality, limits
     turned = abs(pose.yaw) > at.yaw or abs(pose.pitch) > at.pitch or abs(pose.roll) > at.roll
     for wrong, hint in (
+        (not _is_measured(quality, pose), Hint.LOOK_HERE),  # a NaN is on neither side of a limit
         (q.face_px < at.face_px or q.eyes_px < at.eyes_px, Hint.CLOSER),
         (q.fill > at.fill, Hint.FURTHER),
         (q.outside > at.outside, Hint.MOVE_INTO_VIEW),

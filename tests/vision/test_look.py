@@ -241,6 +241,16 @@ def test_a_frame_without_a_number_for_its_liveness_is_never_passed(values, place
     assert not result.challengeable
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_template_that_is_no_number_is_nobody_s(place):
+    broken = np.full(192, np.nan, np.float32)
+    frames = [observation(i, who=broken if i == place else ANNA) for i in range(3)]
+    assert run(SourceKind.LIVE, *frames)[0].outcome is LookOutcome.NO_FACE
+    result, _ = run(SourceKind.LIVE, *frames, *(observation(i) for i in range(3, 9)))
+    assert result.template is not None
+    assert np.isfinite(result.template).all()
+
+
 @given(st.lists(logits, max_size=40), st.sampled_from(list(SourceKind)))
 def test_a_look_uses_a_bounded_number_of_frames(values, kind):
     result, frames = run(kind, *(observation(i, x) for i, x in enumerate(values)))
@@ -371,6 +381,8 @@ def test_a_manifest_that_lacks_numbers_or_has_wrong_ones_is_refused(wrong):
         {"llr_offset": math.nan},
         {"accept_llr": 0.0},
         {"accept_llr": FRAME_LLR + 1},
+        {"same_person": math.nan},
+        {"same_person": -1.0},
         {"accept_llr": math.nan},
         {"refuse_llr": 0.0},
         {"refuse_llr": -FRAME_LLR - 1},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import cv2
@@ -78,6 +79,14 @@ def test_each_fault_has_its_hint_in_payment_and_enrolment(change, hint):
 @pytest.mark.parametrize("pose", [Pose(50, 0, 0), Pose(-50, 0, 0), Pose(0, 40, 0), Pose(0, 0, -60)])
 def test_who_looks_elsewhere_is_asked_to_look_here(pose):
     assert hint_for(GOOD, pose) is Hint.LOOK_HERE
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Limits)])
+def test_what_was_not_measured_is_not_good(name):
+    if hasattr(GOOD, name):
+        assert hint_for(replace(GOOD, **{name: math.nan}), AHEAD) is not None
+    else:
+        assert hint_for(GOOD, replace(AHEAD, **{name: math.nan})) is not None
 
 
 def test_who_laughs_may_pay_but_closes_the_mouth_for_the_reference():
