@@ -83,7 +83,7 @@ class Base:
     @cached_property
     def key(self) -> KeyPort:
         """This kiosk's key as it was at the first call; one in a file is made when the folder is new."""
-        return self._key_now()
+        return self.ring.current() if self.ring else SoftwareKey.load_or_create(self.data_dir / "device.key")
 
     @cached_property
     def ring(self) -> TokenRing | None:
@@ -98,13 +98,11 @@ class Base:
 
     def _key_now(self) -> KeyPort:
         """The key that signs now: `kiosk keys rotate` may have changed it beside this process."""
-        if self.ring is not None:
-            return self.ring.current()
-        return SoftwareKey.load_or_create(self.data_dir / "device.key")
+        return self.ring.current() if self.ring else self.key
 
     def check_key(self) -> None:
         """OperatorError when the key that signs now can't: no key, or its token is away or locked."""
-        (self._key_now() if self.ring else self.key).check()
+        self._key_now().check()
 
     def acquirer_takes(self, key: KeyPort) -> str:
         """Ask the acquirer for its policy under `key`: empty when it answers that, else why not."""
@@ -206,7 +204,7 @@ class Base:
         """A client that signs with `key`, or with the one that signs now: for one call, not for ever."""
         return AcquirerClient(
             self.trust.base_url,
-            key or (self._key_now() if self.ring else self.key),
+            key or self._key_now(),
             self.trust.acquirer_keys,
             self.clock,
             connect_timeout_s=self.config.acquirer.connect_timeout_s,
@@ -237,9 +235,9 @@ class Base:
                 return ""
             case Lost(code="unknown_key"):
                 raise OperatorError(
-                    f"the acquirer does not know this kiosk's key {self.key.key_id}",
+                    f"the acquirer does not know this kiosk's key {self._key_now().key_id}",
                     where=self.trust.base_url,
-                    do="Let it register the key, or put back the right device.key; nothing was charged.",
+                    do="Let it register the key, or put back the right one; nothing was charged.",
                 )
             case Lost(code="key_class"):
                 raise OperatorError(

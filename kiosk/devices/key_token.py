@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -45,7 +45,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A pair on the token. `object` is its CKA_ID (hex), `public` its SubjectPublicKeyInfo, `until_s` the
     end of an old key's time; times are seconds since 1970. `key_id` is empty until the pair is there."""
 
-    object: str
+    object: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
     made_s: int
     key_id: str = ""
     public: bytes = b""
