@@ -142,11 +142,19 @@ class Place:
 
 
 class DiskJournal(Journal):
-    """The journal on such a disk, which fills up, in a process that dies before or after a write."""
+    """The journal on such a disk, which fills up, in a process that dies before or after a write.
+
+    A write that failed may be there all the same for the next process (the disk had it, and its word for that
+    did not come), unless another one took its place: `World.ghost`.
+    """
 
     def __init__(self, path: Path, world: World, disk: Disk | None) -> None:
         self.world, self._disk = world, disk
         super().__init__(path)
+        if world.ghost is not None:
+            (kind, args, kwargs), world.ghost = world.ghost, None
+            world.note(f"journal: the {kind} that failed is there", f"failed {kind} is there")
+            super()._append(kind, *args, **kwargs)
 
     def _open(self) -> sqlite3.Connection:
         if self._disk is None:
@@ -158,8 +166,12 @@ class DiskJournal(Journal):
         self.world.kiosk_may_die(f"before {kind} is written")
         if self.world.fault(0.03):
             self.world.note(f"journal: disk full at {kind}", "disk full")
+            if self.world.fault(0.4):
+                self.world.ghost = kind, args, kwargs
+                self.world.ghosts.add(args[0])
             raise OperatorError("the journal can't be written (disk full)")
         super()._append(kind, *args, **kwargs)
+        self.world.ghost = None
         self.world.kiosk_may_die(f"after {kind} is written")
 
 
@@ -182,6 +194,9 @@ class DiskLedger(Ledger):
                 raise sqlite3.OperationalError("disk full")
             self.world.acquirer_may_die("before commit")
         self.world.acquirer_may_die("after commit")
+        if self.world.fault(0.005):
+            self.world.note("acquirer: committed, and can't tell", "committed and told an error")
+            raise OperatorError("the ledger can't be used (I/O error)")
 
 
 # --- the parts that are not there -----------------------------------------------------------------------
@@ -303,6 +318,8 @@ class World:
         self.dice, self._place, self._parts, self.trace = dice, place, parts or Parts(), trace
         self.ms, self.healthy = 0, False
         self.met: Counter[str] = Counter()
+        self.ghost: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
+        self.ghosts: set[str] = set()
         self.weather = Weather.drawn(dice)
         self._flights: list[tuple[int, int, int, Callable[[], None]]] = []
         self._life = self._number = 0
@@ -664,8 +681,10 @@ class World:
                 ref not in rows or rows[ref].attempt.result is not Result.APPROVED
             ):
                 raise Violation("books", f"the kiosk says approved of {self.short(ref)}, and it is not")
-            if self.till.ends.get(ref) != {entry.answer.result}:
-                told_till = self.till.ends.get(ref)
+            told_till = self.till.ends.get(ref, set())
+            if ref in self.ghosts and entry.answer.result is Result.REVERSED:
+                told_till = told_till - {Result.DECLINED}  # not sent, it said: not charged is what both mean
+            if told_till != {entry.answer.result}:
                 raise Violation(
                     "books", f"{self.short(ref)} is {entry.answer.result}, the till heard {told_till}"
                 )
