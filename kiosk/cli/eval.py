@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kiosk.cli.common import Json, complain, print_json
+from kiosk.cli.common import Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
 
 __all__ = ["app", "identify", "pad", "verify"]
@@ -152,17 +152,17 @@ def _write_report(run: _Run, folder: Path, vision: Any, measured: Any, write: Wr
 
 
 def _print_table(title: str, figures: dict[str, Any]) -> None:
-    """One line a figure: its value, and the 95 % interval of a rate."""
+    """One line a figure: its value, and the 95 % interval of a rate; below them how to take them."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    table.add_column("figure")
+    table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")
     intervals = figures.get("interval_95", {})
     for key, value in figures.items():
-        if key == "interval_95":
+        if key in {"interval_95", "note"}:
             continue
         interval = intervals.get(key)
         if isinstance(value, dict):
@@ -174,6 +174,8 @@ def _print_table(title: str, figures: dict[str, Any]) -> None:
         else:
             table.add_row(key, _number(value), _span(interval))
     Console().print(table)
+    if "note" in figures:
+        say(figures["note"])
 
 
 def _number(value: Any) -> str:

@@ -6,6 +6,7 @@ is named by its hash in every payment's evidence. `kiosk models rollback` takes 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,9 +45,10 @@ def list_models(data_dir: DataDir = None, json: Json = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table()
-    for column in ("role", "id", "from", "licence", "commercial use", "kB"):
-        table.add_column(column, justify="right" if column == "kB" else "left", no_wrap=column == "id")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("role", "id", "from", "licence", "for sale", "kB"):
+        only_words_bend = column != "licence"
+        table.add_column(column, justify="right" if column == "kB" else "left", no_wrap=only_words_bend)
     for card in manifest.models:
         origin = "added" if card.id in manifest.added else "release"
         words = (card.role, card.id, origin, card.licence, card.commercial, f"{card.bytes / 1000:.0f}")
@@ -78,7 +80,8 @@ def show(
         print_json(msgspec.to_builtins(card))
         return
     for key, value in msgspec.to_builtins(card).items():
-        say(f"{key}: {value}")
+        for line in _lines(key, value):
+            say(line)
 
 
 @app.command()
@@ -175,8 +178,8 @@ def convert(
 ) -> None:
     """Make a network for `kiosk models add`, and its card, of third parties' published weights.
 
-    minifasnet: the two .pth files of Silent-Face-Anti-Spoofing (Apache-2.0), as one liveness network. Needs
-    the extra: pip install "facepay-kiosk[convert]". Takes about a minute.
+    minifasnet: the two .pth files of Silent-Face-Anti-Spoofing (Apache-2.0), as one liveness network. Takes
+    about a minute, and needs the extra 'convert' in an environment of its own (docs/models.md).
 
     Example: kiosk models convert minifasnet --weights minifasnet/ --out antispoof-minifasnet.tflite
     """
@@ -186,6 +189,8 @@ def convert(
         raise OperatorError(f"no recipe for {network[:80]!r}", do="There is: minifasnet.")
     if out.suffix != ".tflite":
         raise OperatorError(f"--out {str(out)!r}", do="Name a file that ends in .tflite.")
+    if not out.parent.is_dir():  # said before the minute that converting takes
+        raise OperatorError("no such folder", where=str(out.parent), do="Make it, or choose another --out.")
     convert_pair = _recipe()
     model, card = convert_pair(weights, out.name)
     beside = out.with_suffix(".json")
@@ -202,6 +207,21 @@ def convert(
     say(f"{out}: {card.bytes} bytes; {beside}: {card.licence}, commercial use: {card.commercial}")
     say("set its thresholds on your own attacks (docs/models.md), then:")
     say(f"kiosk models add {out} --card {beside}")
+
+
+def _lines(key: str, value: Any, indent: str = "") -> Iterator[str]:
+    """A part of a card for people: one line a field, what belongs to it further in."""
+    if isinstance(value, dict):
+        yield f"{indent}{key}:"
+        for name, part in value.items():
+            yield from _lines(name, part, indent + "  ")
+    elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        for number, part in enumerate(value, start=1):
+            yield from _lines(f"{key} {number}", part, indent)
+    elif isinstance(value, list | tuple):
+        yield f"{indent}{key}: {(' x ' if key == 'shape' else ', ').join(map(str, value))}"
+    else:
+        yield f"{indent}{key}: {value}"
 
 
 def _recipe() -> Any:

@@ -30,7 +30,9 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)
 BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.0), "borderaxespad": 0}
 FEW = 20
 INK, FAINT = "#222222", "#C8C8C8"
-DET_TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+DET_TICKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99)
+LEAST_END = 0.85
+"""Trade-offs are drawn up to this rate, and further when the product works beyond it."""
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -107,7 +109,9 @@ def det(path: Path, title: str, labels: tuple[str, str], curves: Sequence[Curve]
     from matplotlib.lines import Line2D
 
     zero = _below_all(curves)
-    low, high = _probit([zero, 0.85])
+    shipped = [rate for curve in curves if curve.shipped for rate in curve.shipped]
+    most = min(max(LEAST_END, *shipped, 0.0), 0.999)  # what the product does has to be in the picture
+    low, high = _probit([zero, most])
     with _figure(path, 7.2, 4.5, title) as figure:
         plot = figure.add_axes((0.085, 0.115, 3.6 / 7.2, 3.6 / 4.5))
         plot.plot([low, high], [low, high], color=FAINT, linewidth=0.8)
@@ -125,7 +129,7 @@ def det(path: Path, title: str, labels: tuple[str, str], curves: Sequence[Curve]
                     *at, "o", markersize=7, color=look["color"], markeredgecolor="white", clip_on=False,
                     zorder=5,
                 )  # fmt: skip
-        ticks = [tick for tick in DET_TICKS if tick >= zero]
+        ticks = [tick for tick in DET_TICKS if zero <= tick <= most]
         for axis in (plot.xaxis, plot.yaxis):
             axis.set_ticks(list(_probit(ticks)), ["0", *(f"{100 * tick:g}" for tick in ticks[1:])])
         ends = (low - 0.08, high)
@@ -261,7 +265,8 @@ def _edges(panels: Sequence[tuple[str, Sequence[Sample]]], *, logit: bool) -> ND
 def _below_all(curves: Sequence[Curve]) -> float:
     """The axes' lower end: the tick below the smallest rate that is not zero; a rate of zero lies on it."""
     seen = [rate[rate > 0].min() for curve in curves for rate in (curve.across, curve.up) if (rate > 0).any()]
-    below = [tick for tick in DET_TICKS if tick < min(seen, default=0.01)]
+    lowest = min(*seen, LEAST_END) if seen else 0.01
+    below = [tick for tick in DET_TICKS if tick < lowest]
     return below[-1] if below else DET_TICKS[0]
 
 

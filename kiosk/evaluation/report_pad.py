@@ -41,7 +41,7 @@ def write_pad(measured: Attacks, context: Context) -> Path:
                     [p for p in seen if p.label != LIVE and p.score >= figures["threshold"]],
                     lambda p: -p.score,
                 ),
-                "Live faces refused, the least convincing first": most(
+                "Live faces not taken for live, the least convincing first": most(
                     [p for p in live if p.score < figures["threshold"]], lambda p: p.score
                 ),
             },

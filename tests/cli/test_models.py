@@ -49,6 +49,27 @@ def test_list_show_and_verify_tell_of_the_releases_own(kiosk: Kiosk, tmp_path: P
         assert load_manifest().card(Role.DETECTOR).id in ran.out
 
 
+def test_a_list_for_people_fits_a_terminal_of_80_columns_and_cuts_no_name(
+    kiosk: Kiosk, brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    kiosk("models", "add", brought, "--card", brought.parent / "card.json", "--data-dir", tmp_path)
+    listed = kiosk("models", "list", "--data-dir", tmp_path).out
+    assert "…" not in listed
+    assert all(role in listed for role in Role)
+    assert all(len(line) <= 80 for line in listed.splitlines()[:-1])
+
+
+def test_a_card_for_people_is_lines_not_python(kiosk: Kiosk, tmp_path: Path) -> None:
+    shown = kiosk("models", "show", "liveness", "--data-dir", tmp_path).out
+    assert "  shape: 1 x 80 x 80 x 3\n" in shown
+    assert not set("{}(") & set(shown.split("thresholds:")[0].split("input 1:")[1])
+
+
+def test_help_says_which_extra_convert_needs(kiosk: Kiosk) -> None:
+    assert "extra 'convert'" in " ".join(kiosk("models", "convert", "--help").out.split())
+
+
 def test_a_network_is_added_used_named_in_the_doctors_words_and_taken_back(
     kiosk: Kiosk, brought: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +151,10 @@ def test_verify_names_the_file_that_is_wrong(kiosk: Kiosk, brought: Path, tmp_pa
         (("rollback", "--assets", "--release"), "--release with --assets"),
         (("convert", "resnet", "--weights", ".", "--out", "x.tflite"), "no recipe for 'resnet'"),
         (("convert", "minifasnet", "--weights", ".", "--out", "x.bin"), "ends in .tflite"),
+        (
+            ("convert", "minifasnet", "--weights", ".", "--out", "no/where/x.tflite"),
+            "no/where: no such folder",
+        ),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(kiosk: Kiosk, words: tuple[str, ...], complaint: str) -> None:

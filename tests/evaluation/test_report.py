@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -176,3 +177,27 @@ def test_a_trade_off_without_any_error_can_be_drawn(tmp_path):
     curve = plots.Curve("perfect", *(np.array([0.0, 1.0]),) * 2)
     plots.det(tmp_path / "det.png", "title", ("x", "y"), [curve])
     assert cv2.imread(str(tmp_path / "det.png")) is not None
+
+
+def test_where_the_product_works_is_inside_a_trade_offs_axes(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_figure", keeping(plots._figure, drawn))
+    rates = np.array([0.1, 0.5, 0.95])
+    plots.det(
+        tmp_path / "det.png", "title", ("x", "y"), [plots.Curve("one", rates, rates[::-1], 1, (0.0, 0.95))]
+    )
+    (axes,) = drawn[0].axes
+    (dot,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert axes.get_ylim()[0] <= dot.get_ydata()[0] <= axes.get_ylim()[1]
+
+
+def keeping(figure, drawn):
+    """plots._figure, and what it made is kept in `drawn`."""
+
+    @contextmanager
+    def make(*arguments):
+        with figure(*arguments) as made:
+            drawn.append(made)
+            yield made
+
+    return make
