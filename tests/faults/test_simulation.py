@@ -58,7 +58,7 @@ def test_each_known_way_to_lose_money_is_found(folder: Path, mutant: str, seeds:
 
 
 def test_a_forgotten_tombstone_is_found(folder: Path) -> None:
-    """It takes a payment that comes after its reversal and before its signature is too old: one seed in hundreds."""
+    """It takes a payment that comes after its reversal, and before its signature is too old."""
     place = Place(folder)
     found = play(95, place, parts=MUTANTS["LeavesNoTombstone"]).violation
     assert found is not None
