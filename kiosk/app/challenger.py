@@ -81,7 +81,7 @@ class Challenger:
         on_progress: Callable[[Hint | None, float], None] = lambda hint, progress: None,
     ) -> None:
         self.answered: list[Answered] = []
-        self._ask, self._kinds, self._always = ask, kinds, always
+        self._ask, self._kinds, self.always = ask, kinds, always
         self._same_person, self._stopped, self._on_progress = same_person, stopped, on_progress
         self._open: tuple[Challenge, queue.SimpleQueue[tuple[int, int]]] | None = None
 
@@ -147,7 +147,7 @@ class Challenger:
 
     def _is_wanted(self, found: LookResult) -> bool:
         grey = found.outcome is LookOutcome.UNSURE and found.challengeable
-        return grey or (self._always and found.outcome is LookOutcome.LIVE)
+        return grey or (self.always and found.outcome is LookOutcome.LIVE)
 
     def _outcome(self, template: NDArray[np.float32], watch: Watch) -> LookOutcome:
         """Ask for each proof in turn. A flash that settles nothing (a sunny window) gives way to a blink."""

@@ -29,6 +29,8 @@ from kiosk.vision.quality import Hint, SteadyHint
 
 __all__ = ["CameraLooker", "look_at", "require_source_for"]
 
+_DOUBT: Final = {LookOutcome.LIVE: False, LookOutcome.UNSURE: True, LookOutcome.ATTACK: True}
+"""What a look's end says of the next; without a face, or with two, nothing was seen that could."""
 READ_S: Final = 0.2
 """How long one read may wait, so that a cancel is heard soon."""
 
@@ -129,6 +131,7 @@ class CameraLooker:
 
     `kinds` are the challenges that whoever stands between this kiosk and its payer can ask; none at first.
     They call `shown` when the payer can see one. `always`: everybody is challenged (`vision.challenge`).
+    After a look in doubt the next is challenged in any case: three looks are not three chances for a print.
     """
 
     def __init__(
@@ -150,7 +153,7 @@ class CameraLooker:
         """The challenges of the last look."""
         self.kinds: tuple[ChallengeKind, ...] = ()
         self.on_frame, self.on_progress = on_frame, on_progress
-        self._always = always
+        self._always, self._in_doubt = always, False
         self._challenger: Challenger | None = None
         self._vision, self._rules, self._mode, self._model_ids = vision, rules, mode, model_ids
         self._stop = threading.Event()
@@ -194,8 +197,13 @@ class CameraLooker:
         self.failure, self.last, self.answered = None, None, ()
         if stop.is_set():
             return
+
+        def ask(challenge: Challenge) -> None:
+            self._in_doubt = True  # until it is answered: a cancel ends no doubt
+            tell(LookChallenge(look, challenge))
+
         challenger = Challenger(
-            lambda challenge: tell(LookChallenge(look, challenge)),
+            ask,
             kinds=self.kinds,
             always=self._always,
             same_person=self._rules.same_person,
@@ -208,6 +216,7 @@ class CameraLooker:
             self.answered = tuple(challenger.answered)
             if result is not None:
                 self.last = result
+                self._in_doubt = _DOUBT.get(result.outcome, self._in_doubt)
                 tell(LookDone(look, result.outcome, result.template, result.liveness, self._model_ids))
         except OperatorError as failure:
             self.failure = failure
@@ -220,6 +229,8 @@ class CameraLooker:
         source = self.open_source()
         require_source_for(self._mode, source.info)
         source.open()
+        is_live = source.info.kind is SourceKind.LIVE
+        challenger.always |= self._in_doubt and is_live and bool(self.kinds)
         try:
             return look_at(
                 source,

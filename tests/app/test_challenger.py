@@ -421,3 +421,66 @@ def test_a_kiosk_that_can_t_ask_leaves_a_look_unsure(wall: EndlessWall, examiner
     subject.close()
     assert isinstance(found, LookDone)
     assert found.outcome is LookOutcome.UNSURE
+
+
+class ScriptedLook(GreyLook):
+    """Looks that end as the script says, one after the other."""
+
+    script: list[LookOutcome]
+
+    def feed(self, observation: Observation) -> LookResult | None:
+        return found(self.script.pop(0)) if super().feed(observation) else None
+
+
+def look_once(subject: CameraLooker, *, cancelled: bool = False) -> tuple[int, LookOutcome | None]:
+    """How many challenges one look asked, and how it ended."""
+    told: queue.SimpleQueue[LookDone | LookChallenge] = queue.SimpleQueue()
+
+    def tell(message: LookDone | LookChallenge) -> None:
+        told.put(message)
+        if cancelled:
+            subject.stop()
+
+    subject.start(1, tell)
+    assert subject._thread is not None
+    subject._thread.join(10)
+    messages = [told.get_nowait() for _ in range(told.qsize())]
+    outcomes = [message.outcome for message in messages if isinstance(message, LookDone)]
+    return len(messages) - len(outcomes), outcomes[0] if outcomes else None
+
+
+@pytest.mark.parametrize("first", [LookOutcome.ATTACK, LookOutcome.UNSURE])
+def test_after_a_look_in_doubt_the_next_is_challenged_though_it_seems_live(
+    wall: EndlessWall, monkeypatch: pytest.MonkeyPatch, examiners, first
+) -> None:
+    """One print in thirty seems live: three looks of one print were three chances."""
+    monkeypatch.setattr("kiosk.app.look.Look", ScriptedLook)
+    ScriptedLook.script = [LookOutcome.LIVE, first, LookOutcome.NO_FACE, LookOutcome.LIVE, LookOutcome.LIVE]
+    examiners(*[INCONCLUSIVE] * (first is LookOutcome.UNSURE), PASSED)
+    subject = looker(wall)
+    assert look_once(subject) == (0, LookOutcome.LIVE)
+    assert look_once(subject)[1] is first
+    assert look_once(subject) == (0, LookOutcome.NO_FACE)
+    assert look_once(subject) == (1, LookOutcome.LIVE)
+    assert look_once(subject) == (0, LookOutcome.LIVE), "who passed has ended the doubt"
+
+
+def test_a_challenge_that_was_cancelled_is_asked_again_in_the_next_look(
+    wall: EndlessWall, monkeypatch: pytest.MonkeyPatch, examiners
+) -> None:
+    monkeypatch.setattr("kiosk.app.look.Look", ScriptedLook)
+    ScriptedLook.script = [LookOutcome.UNSURE, LookOutcome.LIVE]
+    examiners(PASSED, PASSED)
+    subject = looker(wall)
+    assert look_once(subject, cancelled=True) == (1, None)
+    assert look_once(subject) == (1, LookOutcome.LIVE)
+
+
+def test_where_nothing_can_be_asked_a_doubt_changes_nothing(
+    wall: EndlessWall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiosk.app.look.Look", ScriptedLook)
+    ScriptedLook.script = [LookOutcome.ATTACK, LookOutcome.LIVE]
+    subject = looker(wall, ())
+    assert look_once(subject) == (0, LookOutcome.ATTACK)
+    assert look_once(subject) == (0, LookOutcome.LIVE)
