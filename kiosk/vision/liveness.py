@@ -14,9 +14,11 @@ from kiosk.vision.detect import Box
 from kiosk.vision.models import ModelCard, Tensor
 from kiosk.vision.runtime import Model
 
-__all__ = ["Liveness", "crop", "crop_inside", "exposure_curve"]
+__all__ = ["LARGEST_FACE_PX", "Liveness", "crop", "crop_inside", "exposure_curve"]
 
 MAX_LOGIT = 30.0
+LARGEST_FACE_PX = 180
+"""Widest face that is sampled as it is; the trainer stores pictures like that (tools/pad/data.py)."""
 _SAMPLES = 48
 """Pixels across a face that its median is taken of."""
 _STEEPEST = 3.0
@@ -54,7 +56,9 @@ def crop_inside(
 
     The box's top is raised by `raised` of its height first (the detector's ends below the forehead). A crop
     larger than the frame shrinks to it: every pixel is one that the camera saw. This is how MiniFASNet's
-    authors cut (Silent-Face-Anti-Spoofing, Apache-2.0), and what networks of that family expect.
+    authors cut (Silent-Face-Anti-Spoofing, Apache-2.0), and what networks of that family expect. But a face
+    wider than `LARGEST_FACE_PX` is averaged down to that first: sampled as it is, a blurred print looks
+    sharp.
     """
     height, width = rgb.shape[:2]
     x0, y0, x1, y1 = box.x0, box.y0 - raised * (box.y1 - box.y0), box.x1, box.y1
@@ -65,6 +69,10 @@ def crop_inside(
     left = int(np.clip((x0 + x1 - wide) / 2, 0, width - 1 - wide))
     top = int(np.clip((y0 + y1 - high) / 2, 0, height - 1 - high))
     part = rgb[top : top + int(high) + 1, left : left + int(wide) + 1]
+    shrink = LARGEST_FACE_PX / (x1 - x0)
+    if shrink < 1.0:
+        smaller = cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        part = np.asarray(smaller, np.uint8)
     return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

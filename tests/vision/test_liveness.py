@@ -163,3 +163,11 @@ def test_exposure_is_set_only_where_the_manifest_asks_for_it():
         tensors = (Tensor("face", (1, 64, 64, 3), "RGB", 2.7, "inside", 0.15, wanted),)
         Liveness(recorder, msgspec.structs.replace(CARD, input=tensors)).logit(frame, Box(20, 20, 80, 80))
         assert 255 * recorder.seen[0].mean() == pytest.approx(seen, abs=2)
+
+
+def test_a_large_face_is_averaged_before_it_is_sampled():
+    """Of stripes one pixel wide a large picture shows the mean, not a pattern of its own."""
+    stripes = np.zeros((800, 800, 3), np.uint8)
+    stripes[:, ::2] = 255
+    view = crop_inside(stripes, Box(100, 100, 700, 700), 1.2, 80)
+    assert np.ptp(view) < 60

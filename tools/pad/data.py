@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.sandbox.recapture import Instrument, recapture
+from kiosk.vision.liveness import LARGEST_FACE_PX
 
 __all__ = ["DEMONSTRATED", "LIVE", "Cache", "Row", "build", "deal", "is_known"]
 
@@ -29,8 +30,6 @@ DEMONSTRATED = ("lfw_Joseph_Biden",)
 """People of the sets whose other pictures the demonstration shows: no run trains on them."""
 MARGIN = 4.4
 """Side of what is stored, in face widths: every crop and its jitter fit in."""
-LARGEST_FACE_PX = 180
-"""Wider faces are stored smaller: the near crop needs 69 px of face."""
 FRAMES_PER_CLIP = 12
 
 Rgb = NDArray[np.uint8]
