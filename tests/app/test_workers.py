@@ -61,3 +61,17 @@ def test_a_key_that_fails_sends_nothing_and_says_so(tmp_path: Path, monkeypatch:
     reply = client.send(status_request(REFS[0]))
     assert isinstance(reply, Unsent)
     assert "the token does not answer" in reply.why
+
+
+def test_without_a_key_to_sign_with_every_call_still_has_its_end() -> None:
+    def no_key() -> AcquirerClient:
+        raise OperatorError("this kiosk has no key on its token yet", do="Run `kiosk keys make`.")
+
+    workers = AcquirerWorkers(no_key)
+    replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+    for behind in (False, True):
+        workers.submit(status_request(REFS[0]), replies.put, behind=behind)
+        reply = replies.get()
+        assert isinstance(reply, Unsent)
+        assert "kiosk keys make" in reply.why
+    workers.close(5)
