@@ -217,7 +217,7 @@ def _bounded(path: Path, most: int) -> bytes:
 def _changing(folder: Path) -> Iterator[None]:
     """One process at a time changes a folder of networks; what the disk refuses is one line."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -10,6 +10,7 @@ with a manifest of its own, in the data folder, and takes the release's place fo
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -190,14 +191,15 @@ def load_manifest(directory: Path | None = None, added: Path | None = None) -> M
     """The manifest in `directory` (default: the release's own), checked field by field.
 
     With `added`, a folder that need not be there, the networks in it take the others' place for their role. A
-    damaged folder is refused, never passed over: what an integrator chose must not silently turn into
-    something else.
+    damaged folder is refused, never passed over, and so is one that others than its owner may write: what an
+    integrator chose must not silently turn into something else.
     """
     release = directory or assets_dir() / "models"
     cards = {card.role: card for card in read_cards(release / MANIFEST_NAME)}
     homes = {card.id: release for card in cards.values()}
     others: tuple[ModelCard, ...] = ()
     if added is not None and _is_there(added / MANIFEST_NAME):
+        _require_owners_only(added, added / MANIFEST_NAME)
         others = read_cards(added / MANIFEST_NAME)
         for card in others:
             if not card.id.endswith(id_suffix(card.sha256)):
@@ -246,6 +248,13 @@ def _is_there(path: Path) -> bool:
         raise OperatorError(
             f"cannot be looked at ({error.strerror})", where=str(path), do="Run as the folder's owner."
         ) from None
+
+
+def _require_owners_only(*paths: Path) -> None:
+    """Who can change a network decides who is let through: its hash is in a file that lies beside it."""
+    for path in paths:
+        if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise OperatorError("others may write it", where=str(path), do=f"Run: chmod go-w {path}")
 
 
 def read_model(card: ModelCard, directory: Path | None = None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,26 @@ def test_the_added_networks_file_is_what_looks(tmp_path: Path, portrait: np.ndar
     (folder / running(folder).card(Role.LIVENESS).file).unlink()
     with pytest.raises(OperatorError, match="cannot be read"):
         Vision(running(folder))
+
+
+@pytest.mark.parametrize(("name", "mode"), [(".", 0o775), (".", 0o757), ("manifest.json", 0o646)])
+def test_what_others_on_this_machine_may_write_is_not_run(tmp_path: Path, name: str, mode: int) -> None:
+    """Whoever changes the anti-spoof network decides who is let through."""
+    folder = tmp_path / "models"
+    add(brought(tmp_path / "desk"), folder)
+    (folder / name).chmod(mode)
+    with pytest.raises(OperatorError, match="others may write") as refused:
+        running(folder)
+    assert "chmod" in refused.value.do
+
+
+def test_a_folder_of_networks_is_the_owners_to_write_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        add(brought(tmp_path / "desk"), tmp_path / "models")
+    finally:
+        os.umask(before)
+    assert running(tmp_path / "models").added
 
 
 LIVENESS_INPUT = {"name": "near", "shape": [1, 96, 96, 3], "values": "RGB", "crop_scale": 1.4}
