@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from kiosk.acquirer.journal import InUse
 from kiosk.app.camera import REFUSALS_NAME, Refusals
@@ -21,12 +21,14 @@ from kiosk.assets import assets_dir
 from kiosk.devices.cameras import open_source
 from kiosk.devices.guard import Check as GuardCheck
 from kiosk.devices.guard import Finding, FrameGuard, GuardError, PinState, difference, pin_state
-from kiosk.devices.key_token import DUE_S, LIFETIME_S, TokenRing
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
 from kiosk.domain.ports import Mode
 from kiosk.frames import FrameSource, SourceInfo, SourceKind
 from kiosk.vision.models import Manifest, read_model, uncleared
+
+if TYPE_CHECKING:
+    from kiosk.devices.key_token import TokenRing
 
 __all__ = ["Check", "age_days", "checks"]
 
@@ -256,6 +258,8 @@ def age_days(base: Base) -> int:
 
 
 def _token_key(ring: TokenRing, detail: str) -> Check:
+    from kiosk.devices.key_token import DUE_S, LIFETIME_S
+
     keys, age_s = ring.keys(), time.time() - ring.current().entry.made_s
     token = ring.token.info()
     detail += f", on {token.manufacturer} {token.model} {token.serial}".rstrip()

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from kiosk.acquirer.client import AcquirerClient, Lost, PolicyReceived, Unsent
@@ -30,8 +30,6 @@ from kiosk.app.look import CameraLooker
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.workers import AcquirerWorkers, SystemClock
 from kiosk.devices.key_software import SoftwareKey
-from kiosk.devices.key_token import TokenRing
-from kiosk.devices.token import PinFile, Token, load_module
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Policy
 from kiosk.domain.payment import Answer, Order, Result
@@ -42,6 +40,9 @@ from kiosk.gallery.template import PayerRecord
 from kiosk.vision.look import LookRules
 from kiosk.vision.models import Role, added_in, check_mode, load_manifest, thresholds_of
 from kiosk.vision.pipeline import Vision
+
+if TYPE_CHECKING:
+    from kiosk.devices.key_token import TokenRing
 
 __all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_kiosk", "open_money"]
 
@@ -91,6 +92,9 @@ class Base:
         where = self.config.key
         if where.store == "file":
             return None
+        from kiosk.devices.key_token import TokenRing  # PKCS#11 is a tenth of a second to load
+        from kiosk.devices.token import PinFile, Token, load_module
+
         token = Token(
             lambda: load_module(where.module), where.token_label, lambda: PinFile.find(where.pin_file)
         )
