@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from . import __main__ as command
 from .__main__ import ZEROS
 from .mutants import MUTANTS
-from .schedules import memory_folder, play_all
+from .schedules import Summary, memory_folder, play_all
 from .world import Place, play
 
 SAMPLE = 800
@@ -67,8 +68,8 @@ def test_a_forgotten_tombstone_is_found(folder: Path) -> None:
 
 def test_the_command_says_what_it_played_and_prints_a_schedule_again() -> None:
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "tests.faults", *arguments]
-        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        line = [sys.executable, "-m", "tests.faults", *arguments]
+        return subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     found = json.loads(run("--schedules", "60", "--kills", "0", "--jobs", "1", "--json"))
     assert found["violations"] == 0
@@ -76,3 +77,15 @@ def test_the_command_says_what_it_played_and_prints_a_schedule_again() -> None:
     assert found["schedules"]["n"] == 60
     assert found["kills"]["n"] == 0
     assert "seed 12: nothing lost, nothing doubled, nothing stuck" in run("--seed", "12")
+
+
+def test_a_violation_is_exit_code_1_and_says_how_to_see_it_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = Summary(schedules=8, seconds=1.0, violations=[(7, "stuck", "stuck: #1")])
+    monkeypatch.setattr(command, "run_schedules", lambda *_, **__: found)
+    monkeypatch.setattr(sys, "argv", ["faults", "--kills", "0", "--out", str(tmp_path)])
+    assert command.main() == 1
+    said = capsys.readouterr().out
+    assert "seed 7: stuck: #1; again: make faults SEED=7" in said
+    assert json.loads((tmp_path / "faults.json").read_text())["by_kind"]["stuck"] == 1
