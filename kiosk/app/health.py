@@ -120,7 +120,7 @@ def _terms(manifest: Manifest, config: Config) -> Check:
     return Check(
         "model_terms",
         "red" if config.mode == "production" else "amber",
-        f"no clear leave to sell: {', '.join(unclear)}",
+        f"no clear leave to sell, or added here: {', '.join(unclear)}",
         "Production refuses them until models.accept_without_leave names each.",
     )
 

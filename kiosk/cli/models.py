@@ -45,6 +45,8 @@ def list_models(data_dir: DataDir = None, json: Json = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from kiosk.vision.models import uncleared
+
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("role", "id", "from", "licence", "for sale", "kB"):
         only_words_bend = column != "licence"
@@ -54,7 +56,7 @@ def list_models(data_dir: DataDir = None, json: Json = False) -> None:
         words = (card.role, card.id, origin, card.licence, card.commercial, f"{card.bytes / 1000:.0f}")
         table.add_row(*map(escape, words))
     Console().print(table)
-    refused = [card.id for card in manifest.models if card.commercial != "yes"]
+    refused = [card.id for card in uncleared(manifest)]
     if refused:
         say(f"production refuses {', '.join(refused)} until models.accept_without_leave names each")
 
@@ -133,8 +135,11 @@ def add(
     say("it is used from the next start on; `kiosk models rollback` undoes it")
     if done.card.role is Role.EMBEDDING:
         say("templates of another network can't be compared: enrol everybody again")
-    if done.card.commercial != "yes":
-        say(f"production refuses it (commercial use: {done.card.commercial}) until it is named")
+    if done.card.commercial != "yes" or not assets:
+        say(
+            f"production refuses it (commercial use: {done.card.commercial}) until it is named "
+            "in models.accept_without_leave"
+        )
 
 
 @app.command()

@@ -293,12 +293,20 @@ def load_model(card: ModelCard, directory: Path | None = None, *, threads: int =
 
 
 def uncleared(manifest: Manifest, named: Collection[str] = ()) -> list[ModelCard]:
-    """The networks whose terms do not clearly allow sale and that `named` (ids) does not hold."""
-    return [card for card in manifest.models if card.commercial != "yes" and card.id not in named]
+    """The networks that production needs an operator's word for, and that `named` (ids) does not hold.
+
+    Those whose terms do not clearly allow sale, and every one that was added here: what its card says of
+    itself, whoever wrote into the folder may have written.
+    """
+    return [
+        card
+        for card in manifest.models
+        if (card.commercial != "yes" or card.id in manifest.added) and card.id not in named
+    ]
 
 
 def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> None:
-    """Refuses production with a model whose terms do not clearly allow it.
+    """Refuses production with a model that it needs an operator's word for (`uncleared`).
 
     `named` holds the ids that the operator has taken responsibility for, one by one. Other modes pass.
     """
@@ -307,7 +315,9 @@ def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> No
     refused = uncleared(manifest, named)
     if refused:
         listed = ", ".join(
-            f"{card.id} ({card.licence}; commercial use: {card.commercial})" for card in refused
+            f"{card.id} ({card.licence}; commercial use: {card.commercial}"
+            + (", added here)" if card.id in manifest.added else ")")
+            for card in refused
         )
         raise OperatorError(
             f"production mode refuses {listed}",

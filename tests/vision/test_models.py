@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kiosk.assets import assets_dir
@@ -136,3 +137,14 @@ def test_thresholds_that_are_missing_or_impossible_are_the_operators_to_mend(mod
 
     with pytest.raises(OperatorError, match=complaint):
         thresholds_of(load_manifest(edited(models_copy, broken)).card(Role.EMBEDDING))
+
+
+def test_production_asks_for_a_word_about_every_network_that_was_added():
+    """Whoever can write into the folder can write "commercial: yes" too."""
+    manifest = load_manifest()
+    card = next(card for card in manifest.models if card.commercial == "yes")
+    unclear = [other.id for other in manifest.models if other.commercial != "yes"]
+    added = msgspec.structs.replace(manifest, added=frozenset({card.id}))
+    with pytest.raises(OperatorError, match=f"{card.id}.*added here"):
+        check_mode(added, "production", unclear)
+    check_mode(added, "production", [*unclear, card.id])
