@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11 import ObjectClass
 
 from kiosk.devices.key_token import LIFETIME_S, OVERLAP_S, Keys, TokenRing
@@ -84,6 +86,24 @@ def test_a_whole_rotation_has_two_live_ids_and_ends_with_one(ring):
     assert LIFETIME_S - OVERLAP_S == 83 * 86_400
 
 
+def test_an_old_key_that_nobody_retired_goes_with_the_next_change(ring):
+    ring.make(NOW)
+    for number in range(3):
+        ring.prepare(NOW + number * LIFETIME_S)
+        ring.activate(NOW + number * LIFETIME_S)
+    assert pairs(ring) == 2
+
+
+def test_a_state_that_may_not_be_read_is_said(ring, monkeypatch):
+    def refused(self):
+        raise PermissionError(13, "Permission denied")
+
+    ring.make(NOW)
+    monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+    with pytest.raises(OperatorError, match=r"keys\.json: cannot be read"):
+        TokenRing(ring.folder, ring.token).current()
+
+
 def test_nothing_is_activated_that_was_not_made(ring):
     ring.make(NOW)
     with pytest.raises(OperatorError, match="no successor was made"):
@@ -155,9 +175,14 @@ def test_a_damaged_state_is_said(ring, content):
         ring.current()
 
 
-def test_a_state_whose_key_is_none_is_said(ring):
+P384 = ec.generate_private_key(ec.SECP384R1()).public_key()
+DER = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("public", [b"no key", P384.public_bytes(*DER)], ids=["none", "P-384"])
+def test_a_state_whose_key_is_none_is_said(ring, public):
     ring.make(NOW)
-    entry = msgspec.structs.replace(ring.keys().current, public=b"no key")
+    entry = msgspec.structs.replace(ring.keys().current, public=public)
     ring._write(Keys(current=entry))
     with pytest.raises(OperatorError, match=r"keys\.json: damaged"):
         ring.current()

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from kiosk.acquirer.trust import load_trust
 from kiosk.cli.sandbox import app
+from kiosk.devices.key_software import SoftwareKey
 from kiosk.domain.errors import OperatorError
 from kiosk.sandbox.keys import OwnKey, Terminals, key_id_of
 from kiosk.sandbox.server import home
@@ -79,3 +80,21 @@ def test_a_list_of_terminals_that_is_none_is_said(tmp_path):
     (tmp_path / "terminals.json").write_text("[]")
     with pytest.raises(OperatorError, match=r"terminals\.json"):
         Terminals(tmp_path, tmp_path).find("dev-1")
+
+
+def test_a_kiosk_of_the_same_folder_is_known_by_its_public_key_and_may_be_followed_too(tmp_path):
+    now = [1_000.0]
+    terminals = Terminals(tmp_path, tmp_path, lambda: now[0])
+    first, second = (SoftwareKey.load_or_create(tmp_path / name) for name in ("device.key", "next.key"))
+    on_a_token = key_id_of(first.public_key_der(), "hw")
+    assert terminals.find(first.key_id) is not None
+    assert terminals.find(on_a_token) is not None  # the file doesn't say where the private half is
+    assert terminals.find(second.key_id) is None
+
+    terminals.register(tmp_path / "next.pub", replaces=first.key_id, overlap_s=60)
+    assert terminals.followed(second.key_id) == first.key_id
+    assert terminals.followed(first.key_id) == ""
+    for at, live in ((1_000.0, True), (1_059.0, True), (1_060.0, False)):
+        now[0] = at
+        assert (terminals.find(first.key_id) is not None) is live
+        assert terminals.find(second.key_id) is not None
