@@ -74,7 +74,10 @@ def test_production_with_models_nobody_cleared_is_red_by_id_and_key(kiosk: Kiosk
     data_dir.mkdir()
     production = 'mode = "production"\n[models]\naccept_without_leave = '
     terms = examined(kiosk, data_dir, production + json.dumps(UNCLEAR[1:]))["model_terms"]
-    assert (terms["status"], terms["detail"]) == ("red", f"no clear leave to sell, or added here: {UNCLEAR[0]}")
+    assert (terms["status"], terms["detail"]) == (
+        "red",
+        f"no clear leave to sell, or added here: {UNCLEAR[0]}",
+    )
     assert "models.accept_without_leave" in terms["action"]
     assert examined(kiosk, data_dir, production + json.dumps(UNCLEAR))["model_terms"]["status"] == "green"
 
