@@ -7,23 +7,30 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from kiosk.domain.payment import (
     Cancel,
     Confirm,
     Done,
     Identified,
-    Idle,
     Looking,
     Means,
     PayAnotherWay,
     PayWithFace,
 )
 
-from .world import FINE, ORDERS, Place, Weather, World
+from .mutants import MUTANTS
+from .world import FINE, ORDERS, Parts, Place, Violation, Weather, World
 
 CHANCE = st.sampled_from((0.0, 0.3, 1.0))
 
@@ -33,18 +40,24 @@ class Shop(RuleBasedStateMachine):
 
     folder: Path
     place: Place
+    parts = Parts()
 
     @initialize(seed=st.integers(0, 2**32 - 1))
     def open(self, seed: int) -> None:
-        self.world = World(random.Random(seed), self.place, trace=[])
+        self.world = World(random.Random(seed), self.place, parts=self.parts, trace=[])
         self.world.weather = FINE
         self.world._deadly = 0.0
 
-    @precondition(lambda self: isinstance(self.world.kernel.state, Idle))
-    @rule(number=st.integers(0, ORDERS - 1))
-    def sell(self, number: int) -> None:
+    @rule(number=st.integers(0, ORDERS - 1), ms=st.sampled_from((0, 3_000, 20_000)))
+    def pay(self, number: int, ms: int) -> None:
+        """Whatever is on the screen, somebody tries to pay."""
+        for event in (Done(), Cancel()):
+            self.world.press(event)
         self.world.offer(number)
         self.world.press(PayWithFace())
+        self.world.look()
+        self.world.press(Confirm())
+        self.world.pass_ms(ms)
 
     @rule(number=st.integers(0, ORDERS - 1))
     def offer(self, number: int) -> None:
@@ -104,14 +117,29 @@ class Shop(RuleBasedStateMachine):
                 self.world.journal.close()
 
 
-def test_whatever_is_pressed_and_pulled_money_is_neither_lost_nor_doubled() -> None:
+def run(parts: Parts, examples: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:
     folder = Path(tempfile.mkdtemp(prefix="kiosk-faults-"))
-    machine = type("ShopHere", (Shop,), {"folder": folder, "place": Place(folder)})
-    case = machine.TestCase
-    case.settings = settings(
-        max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    machine = type("ShopHere", (Shop,), {"folder": folder, "place": Place(folder), "parts": parts})
+    given = settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        deadline=None,
+        phases=phases,
+        database=None,
+        derandomize=Phase.shrink not in phases,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
     )
     try:
-        case().runTest()
+        run_state_machine_as_test(machine, settings=given)
     finally:
         shutil.rmtree(folder)
+
+
+def test_whatever_is_pressed_and_pulled_money_is_neither_lost_nor_doubled() -> None:
+    run(Parts(), examples=150)
+
+
+def test_a_kiosk_that_takes_silence_for_a_no_does_not_pass() -> None:
+    with pytest.raises(Violation):
+        run(MUTANTS["TakesSilenceForNo"], examples=400, phases=(Phase.generate,))
