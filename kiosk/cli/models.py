@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kiosk.cli.common import DataDir, Json, print_json, say
+from kiosk.cli.common import DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def rollback(
     if release and assets:
         raise OperatorError("--release with --assets", do="The release's own folder has nothing added to it.")
     if release:
-        install.take_out(folder)
+        if aside := install.take_out(folder):
+            complain(f"{folder} is damaged or not yours alone: it is set aside as {aside}")
     else:
         install.roll_back(folder)
     manifest = load_manifest(folder) if assets else load_manifest(added=folder)

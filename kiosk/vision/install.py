@@ -27,6 +27,7 @@ from kiosk.vision.models import (
     ModelCard,
     Role,
     Tensor,
+    added_cards,
     id_suffix,
     load_manifest,
     read_cards,
@@ -123,10 +124,18 @@ def roll_back(folder: Path) -> tuple[ModelCard, ...]:
     return cards
 
 
-def take_out(folder: Path) -> None:
-    """Take all that was added out of use: the release's own networks run again. `roll_back` undoes it."""
-    with _changing(folder):
-        _publish(folder, [])
+def take_out(folder: Path) -> Path | None:
+    """Take all that was added out of use: the release's own networks run again. `roll_back` undoes it.
+
+    A damaged folder, which no kiosk would start with, is set aside whole: its new name, else None.
+    """
+    try:
+        with _changing(folder):
+            added_cards(folder)
+            _publish(folder, [])
+    except OperatorError as damage:
+        return _set_aside(folder, damage)
+    return None
 
 
 def check_contract(card: ModelCard, like: ModelCard) -> None:
@@ -231,6 +240,18 @@ def _changing(folder: Path) -> Iterator[None]:
             where=str(folder),
             do="Run as its owner, or use --data-dir.",
         ) from None
+
+
+def _set_aside(folder: Path, damage: OperatorError) -> Path:
+    """Give a damaged folder another name, which is returned; `damage` again where the disk refuses that."""
+    names = (f"{folder.name}.damaged{number}" for number in ("", *(f"-{n}" for n in range(2, 100))))
+    free = next((path for path in map(folder.with_name, names) if not os.path.lexists(path)), None)
+    if free is None:
+        raise damage
+    try:
+        return folder.rename(free)
+    except OSError:
+        raise damage from None
 
 
 def _listed(folder: Path) -> tuple[ModelCard, ...]:

@@ -31,6 +31,7 @@ __all__ = [
     "Source",
     "Tensor",
     "Threshold",
+    "added_cards",
     "added_in",
     "check_mode",
     "id_suffix",
@@ -198,19 +199,28 @@ def load_manifest(directory: Path | None = None, added: Path | None = None) -> M
     cards = {card.role: card for card in read_cards(release / MANIFEST_NAME)}
     homes = {card.id: release for card in cards.values()}
     others: tuple[ModelCard, ...] = ()
-    if added is not None and _is_there(added / MANIFEST_NAME):
-        _require_owners_only(added, added / MANIFEST_NAME)
-        others = read_cards(added / MANIFEST_NAME)
-        for card in others:
-            if not card.id.endswith(id_suffix(card.sha256)):
-                raise OperatorError(
-                    f"model id {card.id!r} does not end in the first 8 digits of its sha256",
-                    where=str(added / MANIFEST_NAME),
-                    do="Add it with `kiosk models add`, or go back with `kiosk models rollback`.",
-                )
+    if added is not None:
+        others = added_cards(added)
         cards |= {card.role: card for card in others}
         homes |= {card.id: added for card in others}
     return Manifest(1, tuple(cards.values()), homes, frozenset(card.id for card in others))
+
+
+def added_cards(folder: Path) -> tuple[ModelCard, ...]:
+    """What an integrator added, from a folder that need not be there; OperatorError for a damaged one."""
+    path = folder / MANIFEST_NAME
+    if not _is_there(path):
+        return ()
+    _require_owners_only(folder, path)
+    cards = read_cards(path)
+    for card in cards:
+        if not card.id.endswith(id_suffix(card.sha256)):
+            raise OperatorError(
+                f"model id {card.id!r} does not end in the first 8 digits of its sha256",
+                where=str(path),
+                do="Add it with `kiosk models add`, or go back with `kiosk models rollback`.",
+            )
+    return cards
 
 
 def read_cards(path: Path) -> tuple[ModelCard, ...]:

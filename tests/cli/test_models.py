@@ -95,6 +95,21 @@ def test_a_network_is_added_used_named_in_the_doctors_words_and_taken_back(
     assert {model["origin"] for model in json.loads(out.out)["models"]} == {"release"}
 
 
+def test_a_damaged_list_is_mended_by_going_back_to_the_releases_own(
+    kiosk: Kiosk, brought: Path, tmp_path: Path
+) -> None:
+    folder = ("--data-dir", tmp_path / "data")
+    kiosk("models", "add", brought, "--card", brought.parent / "card.json", *folder)
+    (tmp_path / "data" / "models" / "manifest.json").write_text("{")
+    assert kiosk("models", "list", *folder).code == 2
+    ran = kiosk("models", "rollback", "--release", *folder, "--json")
+    assert ran.code == 0, ran.err
+    models = tmp_path / "data" / "models"
+    assert ran.err == f"kiosk: {models} is damaged or not yours alone: it is set aside as {models}.damaged\n"
+    assert {model["origin"] for model in json.loads(ran.out)["models"]} == {"release"}
+    assert kiosk("models", "list", *folder).code == 0
+
+
 def test_production_asks_for_leave_to_sell_also_of_an_added_network(
     kiosk: Kiosk, brought: Path, tmp_path: Path
 ) -> None:

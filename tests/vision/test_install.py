@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,41 @@ def test_a_damaged_list_of_added_networks_is_refused_never_passed_over(tmp_path:
     (folder / "manifest.json").write_bytes(damage)
     with pytest.raises(OperatorError, match=r"manifest\.json"):
         running(folder)
+
+
+@pytest.mark.parametrize("broken", ["manifest.json", "manifest.former.json", "folder"])
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_taking_all_out_works_whatever_was_damaged_and_keeps_the_damage_aside(
+    tmp_path: Path, broken: str, as_folder: bool
+) -> None:
+    folder = tmp_path / "models"
+    for number in (1, 2):
+        add(brought(tmp_path / "desk"), folder)
+        path = folder if broken == "folder" else folder / broken
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        if as_folder:
+            path.mkdir(parents=True)
+            (path / "manifest.json").mkdir()
+        else:
+            path.write_bytes(b"{")
+        aside = install.take_out(folder)
+        assert running(folder).added == frozenset()
+        if aside is not None:
+            assert aside == tmp_path / ("models.damaged" if number == 1 else "models.damaged-2")
+            assert aside.exists()
+            assert not folder.exists()
+    assert (aside is None) is (broken == "manifest.former.json" and not as_folder)
+
+
+def test_taking_all_out_where_nothing_is_damaged_sets_nothing_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    assert install.take_out(folder) is None
+    add(brought(tmp_path / "desk"), folder)
+    assert install.take_out(folder) is None
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("models")] == ["models"]
 
 
 def test_an_added_network_cannot_go_by_an_id_without_its_hash(tmp_path: Path) -> None:
