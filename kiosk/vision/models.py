@@ -14,7 +14,7 @@ import stat
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -218,7 +218,7 @@ def added_cards(folder: Path) -> tuple[ModelCard, ...]:
             raise OperatorError(
                 f"model id {card.id!r} does not end in the first 8 digits of its sha256",
                 where=str(path),
-                do="Add it with `kiosk models add`, or go back with `kiosk models rollback`.",
+                do=_TAKE_OUT,
             )
     return cards
 
@@ -229,16 +229,16 @@ def read_cards(path: Path) -> tuple[ModelCard, ...]:
         with path.open("rb") as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
         if len(raw) > MAX_MANIFEST_BYTES:
-            raise OperatorError("is larger than 1 MiB", where=str(path), do="Install it again.")
+            raise OperatorError("is larger than 1 MiB", where=str(path), do=_mend(path.parent))
         cards = msgspec.json.decode(raw, type=_File).models
     except OSError as error:
         raise OperatorError(
             f"cannot be read ({error.strerror})",
             where=str(path),
-            do="Install the models, or set KIOSK_ASSETS.",
+            do=_mend(path.parent),
         ) from error
     except msgspec.MsgspecError as error:
-        raise OperatorError(f"is not a manifest: {error}", where=str(path), do="Install it again.") from error
+        raise OperatorError(f"is not a manifest: {error}", where=str(path), do=_mend(path.parent)) from error
     roles = [card.role for card in cards]
     if len(set(roles)) != len(roles):
         raise OperatorError("names two models for one role", where=str(path), do="Leave one of them.")
@@ -269,26 +269,40 @@ def _require_owners_only(*paths: Path) -> None:
 
 def read_model(card: ModelCard, directory: Path | None = None) -> bytes:
     """The file's bytes, once their hash is the manifest's; a wrong or missing file is refused by name."""
-    path = (directory or assets_dir() / "models") / card.file
+    folder = directory or assets_dir() / "models"
+    path = folder / card.file
     if Path(card.file).name != card.file:
         raise OperatorError(
-            f"model file {card.file!r} lies outside the models' folder", where="manifest.json"
+            f"model file {card.file!r} lies outside the models' folder",
+            where=str(folder / MANIFEST_NAME),
+            do=_mend(folder),
         )
     try:
         with path.open("rb") as file:
             data = file.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise OperatorError(
-            f"model cannot be read ({error.strerror})", where=str(path), do="Install the models again."
+            f"model cannot be read ({error.strerror})", where=str(path), do=_mend(folder)
         ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != card.sha256:
         raise OperatorError(
             f"is not model {card.id}: sha256 is {found[:12]}…, the manifest says {card.sha256[:12]}…",
             where=str(path),
-            do="Install the models again, or rebuild them with tools/build_models.py.",
+            do=_mend(folder),
         )
     return data
+
+
+_REINSTALL: Final = (
+    "Install the models again or rebuild them with tools/build_models.py, or set KIOSK_ASSETS."
+)
+_TAKE_OUT: Final = "Run `kiosk models rollback --release`, then add it again."
+
+
+def _mend(folder: Path) -> str:
+    """What to do about a damaged `folder` of networks: the release's own, or what was added."""
+    return _REINSTALL if folder == assets_dir() / "models" else _TAKE_OUT
 
 
 def load_model(card: ModelCard, directory: Path | None = None, *, threads: int = 1) -> Model:

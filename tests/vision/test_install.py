@@ -274,6 +274,29 @@ def test_taking_all_out_works_whatever_was_damaged_and_keeps_the_damage_aside(
     assert (aside is None) is (broken == "manifest.former.json" and not as_folder)
 
 
+@pytest.mark.parametrize("damage", ["list", "folder for a list", "file", "no file", "file outside"])
+def test_what_is_wrong_with_an_added_network_is_mended_by_taking_it_out(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "models"
+    card = add(brought(tmp_path / "desk"), folder).card
+    listed = folder / "manifest.json"
+    if damage == "list":
+        listed.write_bytes(b"{")
+    elif damage == "folder for a list":
+        listed.unlink()
+        listed.mkdir()
+    elif damage == "file":
+        (folder / card.file).write_bytes(b"damaged")
+    elif damage == "no file":
+        (folder / card.file).unlink()
+    else:
+        listed.write_bytes(listed.read_bytes().replace(card.file.encode(), b"../" + card.file.encode()))
+    with pytest.raises(OperatorError) as refused:
+        read_model(running(folder).card(Role.LIVENESS), folder)
+    assert "`kiosk models rollback --release`" in refused.value.do
+    assert "nstall" not in refused.value.do
+    assert str(folder) in refused.value.where
+
+
 def test_taking_all_out_where_nothing_is_damaged_sets_nothing_aside(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     assert install.take_out(folder) is None

@@ -56,6 +56,16 @@ def test_a_missing_file_is_refused_by_name(models_copy):
         read_model(card, models_copy)
 
 
+def test_a_release_that_is_damaged_is_to_be_installed_again(models_copy, monkeypatch):
+    monkeypatch.setenv("KIOSK_ASSETS", str(models_copy.parent))
+    card = load_manifest().card(Role.DETECTOR)
+    (models_copy / card.file).write_bytes(b"damaged")
+    with pytest.raises(OperatorError, match="Install the models again"):
+        read_model(card, models_copy)
+    with pytest.raises(OperatorError, match="Install the models again"):
+        read_model(card)
+
+
 def test_a_file_outside_the_models_folder_is_refused(models_copy):
     def outside(document):
         document["models"][0]["file"] = "../face_detector.tflite"
