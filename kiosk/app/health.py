@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from kiosk.acquirer.journal import InUse
 from kiosk.app.camera import REFUSALS_NAME, Refusals
-from kiosk.app.config import Config
 from kiosk.app.wiring import Base
 from kiosk.assets import assets_dir
 from kiosk.devices.cameras import open_source
@@ -57,7 +56,7 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         ("disk", lambda: _disk(base.data_dir)),
         ("clock", _clock),
         ("models", lambda: _models(base.manifest)),
-        ("model_terms", lambda: _terms(base.manifest, config)),
+        ("model_terms", lambda: _terms(base)),
         ("camera", lambda: _camera(camera, config.mode, seen)),
         ("camera_pin", lambda: _camera_pin(seen.info, base.cameras.pin, config.mode)),
         ("camera_guard", lambda: _camera_guard(seen, base.cameras.refusals)),
@@ -111,8 +110,12 @@ def _models(manifest: Manifest) -> Check:
     return Check("models", "green", f"{detail}; added: {', '.join(added)}" if added else detail)
 
 
-def _terms(manifest: Manifest, config: Config) -> Check:
-    unclear = [card.id for card in uncleared(manifest, config.models.accept_without_leave)]
+def _terms(base: Base) -> Check:
+    config = base.config
+    try:
+        unclear = [card.id for card in uncleared(base.manifest, config.models.accept_without_leave)]
+    except OperatorError:  # `models` says why
+        return Check("model_terms", "amber", "unavailable: no list of models", "Mend the models first.")
     if not unclear:
         return Check(
             "model_terms", "green", "every model may be used commercially, or the operator cleared it"

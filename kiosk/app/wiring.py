@@ -38,7 +38,7 @@ from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.store import GalleryStore, Loaded
 from kiosk.gallery.template import PayerRecord
 from kiosk.vision.look import LookRules
-from kiosk.vision.models import Role, added_in, check_mode, load_manifest, thresholds_of
+from kiosk.vision.models import Manifest, Role, added_in, check_mode, load_manifest, thresholds_of
 from kiosk.vision.pipeline import Vision
 
 if TYPE_CHECKING:
@@ -59,9 +59,13 @@ class Base:
         self.data_dir, self.config, self.warn = data_dir, config, warn
         self.clock = SystemClock()
         self._gallery_seen: tuple[int, int, int] | None = None
-        self.manifest = load_manifest(added=added_in(data_dir))
 
     # --- camera and vision ---
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The networks that run here, as they were listed at the first call."""
+        return load_manifest(added=added_in(self.data_dir))
 
     @cached_property
     def cameras(self) -> Cameras:

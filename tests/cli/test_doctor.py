@@ -82,6 +82,27 @@ def test_production_with_models_nobody_cleared_is_red_by_id_and_key(kiosk: Kiosk
     assert examined(kiosk, data_dir, production + json.dumps(UNCLEAR))["model_terms"]["status"] == "green"
 
 
+@pytest.mark.parametrize("damage", ["list", "folder in its place"])
+def test_a_damaged_list_of_added_networks_is_one_red_line_beside_all_other_checks(
+    kiosk: Kiosk, data_dir: Path, damage: str
+) -> None:
+    data_dir.mkdir()
+    names = set(examined(kiosk, data_dir))
+    path = data_dir / "models" / "manifest.json"
+    path.parent.mkdir()
+    if damage == "list":
+        path.write_text("{")
+    else:
+        path.mkdir()
+    found = examined(kiosk, data_dir)
+    assert set(found) == names
+    assert found["models"]["status"] == "red"
+    assert str(path) in found["models"]["detail"]
+    assert "kiosk models rollback --release" in found["models"]["action"]
+    assert found["model_terms"]["status"] == "amber"
+    assert found["disk"]["status"] == "green"
+
+
 def test_beside_a_running_kiosk_the_journal_is_in_use_not_broken(kiosk: Kiosk, data_dir: Path) -> None:
     with Journal(data_dir / "journal.sqlite"):
         journal = examined(kiosk, data_dir)["journal"]
