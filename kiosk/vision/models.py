@@ -346,7 +346,8 @@ def check_mode(manifest: Manifest, mode: str, named: Collection[str] = ()) -> No
         raise OperatorError(
             f"production mode refuses {listed}",
             where="manifest.json",
-            do="Name each id in the configuration if you hold the right to use it, or replace the model.",
+            do="If you hold the right to use it, name each id under models.accept_without_leave in the "
+            "configuration (kiosk.toml in the data folder, or --config); or replace the model.",
         )
 
 

@@ -110,6 +110,8 @@ def test_production_refuses_what_may_not_be_sold_until_the_operator_names_it():
     with pytest.raises(OperatorError) as refusal:
         check_mode(manifest, "production")
     assert all(name in str(refusal.value) for name in unclear)
+    assert "models.accept_without_leave" in refusal.value.do
+    assert "kiosk.toml" in refusal.value.do
     with pytest.raises(OperatorError, match=unclear[-1]):
         check_mode(manifest, "production", unclear[:-1])
     check_mode(manifest, "production", unclear)
