@@ -6,6 +6,7 @@ is named by its hash in every payment's evidence. `kiosk models rollback` takes 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,13 +126,13 @@ def add(
     from kiosk.vision.models import Role
 
     folder = _folder(data_dir, assets)
-    done = install.add(file, install.read_card(card), folder, is_release=assets)
+    done = install.add(file, card, folder, is_release=assets)
     if json:
         print_json({"added": done.card.id, "replaces": done.replaced.id, "ms": round(done.ms, 3)})
         return
-    say(
-        f"added {done.card.id} as {done.card.role} in place of {done.replaced.id}; {done.ms:.1f} ms an answer"
-    )
+    is_same = done.card.id == done.replaced.id  # with another card, or in place of a damaged file
+    instead = "anew" if is_same else f"in place of {done.replaced.id}"
+    say(f"added {done.card.id} as {done.card.role} {instead}; {done.ms:.1f} ms an answer")
     say("it is used from the next start on; `kiosk models rollback` undoes it")
     if done.card.role is Role.EMBEDDING:
         say("templates of another network can't be compared: enrol everybody again")
@@ -198,6 +199,8 @@ def convert(
     if not out.parent.is_dir():  # said before the minute that converting takes
         raise OperatorError("no such folder", where=str(out.parent), do="Make it, or choose another --out.")
     convert_pair = _recipe()
+    sys.stderr.write(f"converting {network} takes about a minute ...\n")
+    sys.stderr.flush()
     model, card = convert_pair(weights, out.name)
     beside = out.with_suffix(".json")
     try:

@@ -46,6 +46,7 @@ MAX_VIEWS: Final = 4
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,54}")
 """With the hash's nine characters it is a name on the wire (64 at most), and a file's name."""
 _OURS = re.compile(r".+-[0-9a-f]{8}\.tflite")
+_INCOMPLETE = "docs/models.md says what a card of each role holds, and shows one."
 _NO_CARD = "docs/models.md shows a card; `kiosk models show liveness --json` prints one."
 
 
@@ -75,13 +76,14 @@ def read_card(path: Path) -> ModelCard:
     return card
 
 
-def add(file: Path, card: ModelCard, folder: Path, *, is_release: bool = False) -> Added:
-    """Take `file` as the network of `card` into `folder`, once everything about it is right.
+def add(file: Path, card_file: Path, folder: Path, *, is_release: bool = False) -> Added:
+    """Take `file` as the network of the card in `card_file` into `folder`, once all about it is right.
 
     The card's hash and size have to be the file's, shapes and thresholds fit for its role, and the file has
     to run here (`kiosk.vision.trial`). Its id gets the hash's first digits. With `is_release` the folder is a
-    release's own. OperatorError, and nothing is changed, when something is wrong.
+    release's own. OperatorError, and nothing is changed, when something is wrong, or is so already.
     """
+    card = read_card(card_file)
     data = _bounded(file, MAX_MODEL_BYTES)
     found = hashlib.sha256(data).hexdigest()
     if (found, len(data)) != (card.sha256, card.bytes):
@@ -97,8 +99,13 @@ def add(file: Path, card: ModelCard, folder: Path, *, is_release: bool = False) 
     with _changing(folder):
         running = load_manifest(folder) if is_release else load_manifest(added=folder)
         replaced = running.card(card.role)
-        check_contract(card, replaced)
-        _check_thresholds(running, card)
+        if _is_in_use(card, running):
+            raise OperatorError(
+                f"{replaced.id} is already in use", where=str(file), do="Nothing was changed."
+            )
+        with _blaming(card_file):
+            check_contract(card, replaced)
+            _check_thresholds(running, card)
         taken_ms = try_network(card, data)
         _write(folder / card.file, data)
         kept = [other for other in _listed(folder) if other.role is not card.role]
@@ -178,6 +185,27 @@ def _wrong_view(tensor: Tensor) -> str:
     if not (tensor.crop_exposure == 0.0 or 40.0 <= tensor.crop_exposure <= 220.0):
         return f"needs crop_exposure of {tensor.name} from 40 to 220, or 0 for none"
     return ""
+
+
+def _is_in_use(card: ModelCard, running: Manifest) -> bool:
+    """Whether that file runs here, with that card but for its name, and unharmed: adding it mends one."""
+    used = running.card(card.role)
+    if msgspec.structs.replace(card, id=used.id, file=used.file) != used:
+        return False
+    try:
+        read_model(used, running.home(used))
+    except OperatorError:
+        return False
+    return True
+
+
+@contextmanager
+def _blaming(card_file: Path) -> Iterator[None]:
+    """What is wrong with a card is to be mended in its file."""
+    try:
+        yield
+    except OperatorError as error:
+        raise OperatorError(error.what, where=str(card_file), do=_INCOMPLETE) from None
 
 
 def _check_thresholds(running: Manifest, card: ModelCard) -> None:

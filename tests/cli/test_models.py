@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import sys
@@ -12,7 +13,8 @@ import msgspec
 import pytest
 
 from kiosk.assets import assets_dir
-from kiosk.vision.models import Role, load_manifest, read_model
+from kiosk.cli import models
+from kiosk.vision.models import ModelCard, Role, load_manifest, read_model
 
 from .conftest import DEMO, Kiosk
 
@@ -187,3 +189,23 @@ def test_without_the_extra_convert_says_what_to_install(
     assert ran.code == 2
     assert "facepay-kiosk[convert]" in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_convert_says_at_once_that_it_takes_a_minute(
+    kiosk: Kiosk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = msgspec.structs.replace(load_manifest().card(Role.LIVENESS), id="acme-net-2")
+
+    def converted(weights: Path, file: str) -> tuple[bytes, ModelCard]:
+        assert "about a minute" in said.getvalue()
+        return b"TFL3", card
+
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setattr(models, "_recipe", lambda: converted)
+    ran = kiosk(
+        "models", "convert", "minifasnet", "--weights", tmp_path, "--out", tmp_path / "x.tflite", "--json"
+    )
+    assert ran.code == 0
+    assert json.loads(ran.out)["file"] == str(tmp_path / "x.tflite")
+    assert said.getvalue().count("\n") == 1

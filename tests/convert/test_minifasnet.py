@@ -107,7 +107,7 @@ def test_the_converted_file_says_what_the_float_networks_say(
 
 @pytest.mark.timeout(CONVERTING_S)
 def test_the_converted_file_and_its_card_can_be_added(converted: Path, tmp_path: Path) -> None:
-    done = install.add(converted, card_of(converted), tmp_path)
+    done = install.add(converted, converted.with_suffix(".json"), tmp_path)
     assert load_manifest(added=tmp_path).card(Role.LIVENESS) == done.card
     assert (done.card.licence, done.card.commercial) == ("Apache-2.0", "yes")
     assert "Silent-Face-Anti-Spoofing" in done.card.attribution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from kiosk.domain.errors import OperatorError
 from kiosk.frames import Frame, PixelFormat
 from kiosk.vision import install, trial
+from kiosk.vision.look import LookRules
 from kiosk.vision.models import Manifest, ModelCard, Role, load_manifest, read_model
 from kiosk.vision.pipeline import Vision
 
@@ -38,7 +40,7 @@ def brought(folder: Path, data: bytes | None = None, like: Role = Role.LIVENESS,
 
 
 def add(file: Path, folder: Path) -> install.Added:
-    return install.add(file, install.read_card(file.with_suffix(".json")), folder)
+    return install.add(file, file.with_suffix(".json"), folder)
 
 
 def running(folder: Path) -> Manifest:
@@ -146,6 +148,55 @@ def test_a_card_that_is_not_right_is_refused_and_nothing_is_changed(
     assert listing(folder) == {}
 
 
+@pytest.mark.parametrize("changed", [{"thresholds": {}}, {"output": []}, {"input": []}])
+def test_what_a_card_lacks_is_to_be_mended_in_the_card(tmp_path: Path, changed: dict[str, Any]) -> None:
+    file = brought(tmp_path / "desk", **changed)
+    with pytest.raises(OperatorError) as refused:
+        add(file, tmp_path / "models")
+    assert refused.value.where == str(file.with_suffix(".json"))
+    assert "docs/models.md" in refused.value.do
+
+
+def test_the_card_that_the_guide_shows_is_one_of_a_liveness_network(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "models.md"
+    shown = guide.read_text("utf-8").split("```json\n")[1].split("```")[0]
+    path = tmp_path / "card.json"
+    path.write_text(shown, "utf-8")
+    card = install.read_card(path)
+    install.check_contract(card, load_manifest().card(Role.LIVENESS))
+    assert set(json.loads(shown)) == {field.name for field in msgspec.structs.fields(ModelCard)} - {
+        "trained_subjects",
+        "false_matches",
+    }
+    LookRules.of(Manifest(1, (load_manifest().card(Role.EMBEDDING), card)))
+
+
+def test_the_network_that_runs_already_is_not_added_again(tmp_path: Path) -> None:
+    folder, file = tmp_path / "models", brought(tmp_path / "desk")
+    card = add(file, folder).card
+    before = listing(folder)
+    with pytest.raises(OperatorError, match=f"{card.id} is already in use"):
+        add(file, folder)
+    assert listing(folder) == before
+    shipped = brought(tmp_path / "other", read_model(load_manifest().card(Role.LIVENESS)))
+    entry = msgspec.to_builtins(load_manifest().card(Role.LIVENESS))
+    shipped.with_suffix(".json").write_bytes(msgspec.json.encode(entry))
+    with pytest.raises(OperatorError, match=f"{entry['id']} is already in use"):
+        add(shipped, tmp_path / "none")
+
+
+def test_the_network_that_runs_already_is_added_again_to_change_its_card_or_mend_its_file(
+    tmp_path: Path,
+) -> None:
+    folder, file = tmp_path / "models", brought(tmp_path / "desk")
+    card = add(file, folder).card
+    (folder / card.file).write_bytes(b"damaged")
+    assert add(file, folder).card == card
+    assert read_model(card, folder) == file.read_bytes()
+    stricter = {"live": ONE | {"value": 0.99}, "attack": ONE}
+    assert add(brought(tmp_path / "desk", thresholds=stricter), folder).card.threshold("live") == 0.99
+
+
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
@@ -174,9 +225,8 @@ def test_a_file_that_is_too_large_or_missing_is_refused(
     monkeypatch.setattr(install, "MAX_MODEL_BYTES", 1024)
     with pytest.raises(OperatorError, match="larger than 1 KiB"):
         add(file, tmp_path / "models")
-    card = install.read_card(file.with_suffix(".json"))
     with pytest.raises(OperatorError, match="cannot be read"):
-        install.add(tmp_path / "no.tflite", card, tmp_path / "models")
+        install.add(tmp_path / "no.tflite", file.with_suffix(".json"), tmp_path / "models")
 
 
 def test_a_file_that_crashes_its_trial_takes_nothing_else_with_it(
