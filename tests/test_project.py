@@ -41,7 +41,9 @@ def test_every_dependency_is_locked() -> None:
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
     assert names(project["dependencies"] + extras["sandbox"]) <= set(locked("runtime"))
-    assert names(project["dependencies"] + extras["sandbox"] + extras["report"] + extras["dev"]) <= set(locked("dev"))
+    assert names(project["dependencies"] + extras["sandbox"] + extras["report"] + extras["dev"]) <= set(
+        locked("dev")
+    )
     assert names(PROJECT["dependency-groups"]["build"]) <= set(locked("build"))
 
 
