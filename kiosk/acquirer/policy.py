@@ -6,7 +6,6 @@ loaded: a changed file is not a policy. Without one, or after its expiry, nobody
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from kiosk.acquirer.messages import PolicyTerms, parse
 from kiosk.acquirer.signing import TrustedKeys, verify_jws
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Policy
+from kiosk.files import write_whole
 
 __all__ = ["POLICY_TYP", "PolicyStore"]
 
@@ -75,13 +75,8 @@ class PolicyStore:
             ) from None
 
     def _keep(self, jws: bytes) -> None:
-        fresh = self._path.with_name(self._path.name + ".new")
         try:
-            with fresh.open("wb") as file:
-                file.write(jws)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
+            write_whole(self._path, jws, 0o666)  # signed, and no secret
         except OSError as error:
             raise OperatorError(
                 f"the policy can't be stored ({error.strerror})", where=str(self._path), do="Free the disk."

@@ -34,6 +34,7 @@ from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Policy
 from kiosk.domain.payment import Answer, Order, Result
 from kiosk.domain.ports import KeyPort, TillLink
+from kiosk.files import is_there
 from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.store import GalleryStore, Loaded
 from kiosk.gallery.template import PayerRecord
@@ -199,7 +200,7 @@ class Base:
         """The acquirer's address and pinned keys."""
         named = self.config.acquirer.trust_file
         places = [Path(named)] if named else [self.data_dir / place for place in TRUST_PLACES]
-        path = next((place for place in places if _is_there(place)), None)
+        path = next((place for place in places if is_there(place)), None)
         if path is None:
             raise OperatorError(
                 "no acquirer is set up here",
@@ -280,16 +281,6 @@ class Base:
             thresholds=thresholds_of(self.manifest.card(Role.EMBEDDING)),
             timezone=ZoneInfo(self.config.store.timezone),
         )
-
-
-def _is_there(path: Path) -> bool:
-    """Like `Path.exists`, but a folder that may not be read is the operator's to mend."""
-    try:
-        return path.exists()
-    except OSError as error:
-        raise OperatorError(
-            f"cannot be looked at ({error.strerror})", where=str(path), do="Run as the folder's owner."
-        ) from None
 
 
 class NoTill:

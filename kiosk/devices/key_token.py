@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from kiosk.devices.ecdsa import raw_signature
 from kiosk.devices.token import Token
 from kiosk.domain.errors import OperatorError
+from kiosk.files import write_whole
 
 __all__ = ["DUE_S", "LIFETIME_S", "OVERLAP_S", "Entry", "Keys", "TokenKey", "TokenRing"]
 
@@ -252,18 +253,8 @@ class TokenRing:
 
     def _write(self, keys: Keys) -> Keys:
         """In one step, and on the disk before anything is done that rests on it."""
-        fresh = self._path.with_name(STATE_NAME + ".new")
         try:
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_whole(self._path, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
         except OSError as error:
             raise self._unwritable(error) from None
         return keys

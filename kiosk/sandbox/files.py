@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from kiosk.domain.errors import OperatorError
+from kiosk.files import write_whole
 
 __all__ = ["explained", "only_one", "write"]
 
@@ -32,18 +33,8 @@ def explained(path: Path) -> Iterator[None]:
 
 def write(path: Path, content: bytes) -> None:
     """Put `content` at `path` (0600) in one step: a full disk or a cut leaves what was there before."""
-    fresh = path.with_name(path.name + ".new")
     with explained(path):
-        fresh.unlink(missing_ok=True)
-        try:
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from kiosk.domain.errors import OperatorError
+from kiosk.files import write_whole
 from kiosk.vision.look import LookRules
 from kiosk.vision.models import (
     MANIFEST_NAME,
@@ -40,6 +41,8 @@ from kiosk.vision.trial import try_network
 __all__ = ["Added", "add", "check_contract", "read_card", "roll_back", "take_out"]
 
 FORMER_NAME: Final = "manifest.former.json"
+READABLE: Final = 0o644
+"""Mode of what is added: no secret, and not only its owner runs it."""
 MAX_CARD_BYTES: Final = 256 * 1024
 MAX_VIEWS: Final = 4
 """Crops of one face that a liveness network may look at: each costs time in every frame."""
@@ -107,7 +110,7 @@ def add(file: Path, card_file: Path, folder: Path, *, is_release: bool = False) 
             check_contract(card, replaced)
             _check_thresholds(running, card)
         taken_ms = try_network(card, data)
-        _write(folder / card.file, data)
+        write_whole(folder / card.file, data, READABLE)
         kept = [other for other in _listed(folder) if other.role is not card.role]
         _publish(folder, [*kept, card])
         _tidy(folder)
@@ -289,19 +292,8 @@ def _listed(folder: Path) -> tuple[ModelCard, ...]:
 
 def _publish(folder: Path, cards: Sequence[ModelCard]) -> None:
     """Make `cards` what the folder lists, and what it listed the former list."""
-    _write(folder / FORMER_NAME, written(_listed(folder)))
-    _write(folder / MANIFEST_NAME, written(cards))
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The whole file or the one before it, also when the power fails; other users may read it."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_whole(folder / FORMER_NAME, written(_listed(folder)), READABLE)
+    write_whole(folder / MANIFEST_NAME, written(cards), READABLE)
 
 
 def _tidy(folder: Path) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from kiosk.assets import assets_dir
 from kiosk.domain.decision import FalseMatchBound, Thresholds
 from kiosk.domain.errors import OperatorError
+from kiosk.files import is_there
 from kiosk.vision.runtime import Model
 
 __all__ = [
@@ -209,7 +210,7 @@ def load_manifest(directory: Path | None = None, added: Path | None = None) -> M
 def added_cards(folder: Path) -> tuple[ModelCard, ...]:
     """What an integrator added, from a folder that need not be there; OperatorError for a damaged one."""
     path = folder / MANIFEST_NAME
-    if not _is_there(path):
+    if not is_there(path):
         return ()
     _require_owners_only(folder, path)
     cards = read_cards(path)
@@ -248,16 +249,6 @@ def read_cards(path: Path) -> tuple[ModelCard, ...]:
 def written(cards: Sequence[ModelCard]) -> bytes:
     """A manifest file's bytes, for `read_cards`."""
     return msgspec.json.format(msgspec.json.encode(_File(1, tuple(cards))), indent=2) + b"\n"
-
-
-def _is_there(path: Path) -> bool:
-    """Like `Path.exists`, but a folder that may not be read is not taken for an empty one."""
-    try:
-        return path.exists()
-    except OSError as error:
-        raise OperatorError(
-            f"cannot be looked at ({error.strerror})", where=str(path), do="Run as the folder's owner."
-        ) from None
 
 
 def _require_owners_only(*paths: Path) -> None:
