@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,8 +39,6 @@ from kiosk.sandbox.keys import OwnKey, Terminals
 from kiosk.sandbox.server import _Front
 
 ADDRESS = "http://acquirer.test"
-OPTIONS = {"hardware_only": False} if "hardware_only" in signature(_Front).parameters else {}
-"""A software key is good enough for a simulation."""
 HURTS = ("body", "cut", "key", "signature", "unsigned", "status")
 """What can happen to a message on its way; `key` to a request only, `status` to an answer only."""
 
@@ -129,7 +126,7 @@ class SignedWire:
             terminals=self._keys.terminals,
             clock=self._clock,  # type: ignore[arg-type]
             plan=self._plan,  # type: ignore[arg-type]
-            **OPTIONS,
+            hardware_only=False,  # a software key is good enough for a simulation
         )
         self._app = self._front.app()
 
