@@ -2,7 +2,7 @@
 
 Three kinds of end: the acquirer's verified word, `Unsent` when provably nothing arrived, `Lost` for all the
 rest. Whatever is not verified proves nothing, so it is `Lost`. A call ends in time even when the other side
-sends a byte now and then, and reads no more than `MAX_BODY_BYTES`.
+sends a byte now and then, and reads no more than `operations.body_limit`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
-from kiosk.acquirer.messages import MAX_BODY_BYTES, Exchange, Problem, parse, parse_answer
+from kiosk.acquirer.messages import AnswerMessage, Exchange, Message, Problem, parse, parse_answer
+from kiosk.acquirer.operations import ANSWERS, PayerAnswer, body_limit
 from kiosk.acquirer.signing import (
     JSON,
     HttpAnswer,
@@ -38,7 +39,16 @@ from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.payment import Answer, Result
 from kiosk.domain.ports import Clock
 
-__all__ = ["AcquirerClient", "Lost", "PolicyReceived", "Reply", "ReversalConfirmed", "Unsent", "Verified"]
+__all__ = [
+    "AcquirerClient",
+    "Lost",
+    "PolicyReceived",
+    "Reply",
+    "ReversalConfirmed",
+    "Told",
+    "Unsent",
+    "Verified",
+]
 
 JOSE: Final = "application/jose"
 
@@ -64,6 +74,14 @@ class PolicyReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """The acquirer's word in another matter than money on its way: one of `operations.ANSWERS`, about
+    exactly what was asked."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The call may have arrived and there is no word about the attempt. `why` is for the log, one line.
 
@@ -82,7 +100,7 @@ class Unsent:
     why: str
 
 
-Reply = Verified | ReversalConfirmed | PolicyReceived | Lost | Unsent
+Reply = Verified | ReversalConfirmed | PolicyReceived | Told | Lost | Unsent
 
 
 class AcquirerClient:
@@ -122,7 +140,7 @@ class AcquirerClient:
         except OperatorError as error:  # the token that holds the key has failed
             return Unsent(str(error))
         try:
-            answer, body = self._call(request, exchange.body)
+            answer, body = self._call(request, exchange.body, body_limit(exchange.operation))
         except requests.RequestException as error:
             why = _why(error)
             return Unsent(why) if _never_connected(error) else Lost(why)
@@ -153,7 +171,7 @@ class AcquirerClient:
     def _verify(self, answer: HttpAnswer, body: bytes) -> None:
         verify_answer(answer, body, self._trusted, self._clock)
 
-    def _call(self, request: HttpRequest, body: bytes | None) -> tuple[HttpAnswer, bytes]:
+    def _call(self, request: HttpRequest, body: bytes | None, limit: int) -> tuple[HttpAnswer, bytes]:
         headers = {**request.headers, "Accept-Encoding": "identity", "Connection": "close"}
         with requests.Session() as session, _Deadline(self._answer_s):
             session.trust_env = False  # no proxies, no .netrc
@@ -169,10 +187,10 @@ class AcquirerClient:
                 stream=True,
             ) as response:
                 received = b""
-                while chunk := response.raw.read(MAX_BODY_BYTES + 1 - len(received), decode_content=False):
+                while chunk := response.raw.read(limit + 1 - len(received), decode_content=False):
                     received += chunk
-                    if len(received) > MAX_BODY_BYTES:
-                        raise ProtocolError(f"an answer of more than {MAX_BODY_BYTES} bytes")
+                    if len(received) > limit:
+                        raise ProtocolError(f"an answer of more than {limit} bytes")
                 return HttpAnswer(response.status_code, response.headers, request), received
 
 
@@ -183,20 +201,32 @@ def _understood(exchange: Exchange, answer: HttpAnswer, body: bytes) -> Reply:
         return PolicyReceived(body)
     if kind != JSON:
         raise ProtocolError(f"content type {kind}")
-    if exchange.operation != "policy":
-        try:
-            message = parse_answer(body, ref=exchange.ref, operation=exchange.operation)
-        except ProtocolError:
-            if answer.status_code == 200:
-                raise
-        else:
-            if exchange.operation != "reversal":
-                return Verified(message.answer(), refresh_policy=message.action == "refresh_policy")
-            if message.result is Result.REVERSED:
-                return ReversalConfirmed()
-            return Lost(f"asked to reverse, the acquirer says {message.result}", message.code)
+    try:
+        return _answered(exchange, body)
+    except ProtocolError:
+        if answer.status_code == 200:
+            raise
     problem = parse(body, Problem)
     return Lost(f"refused: {problem.error} {problem.detail}".rstrip(), problem.error)
+
+
+def _answered(exchange: Exchange, body: bytes) -> Reply:
+    """ProtocolError: not an answer to this exchange."""
+    kind = ANSWERS.get(exchange.operation)
+    if kind is None:
+        raise ProtocolError(f"{exchange.operation} is not answered so")
+    if kind is not AnswerMessage:
+        told: Any = parse(body, kind, limit=body_limit(exchange.operation))
+        about = told.token if kind is PayerAnswer else told.ref
+        if (about, told.operation) != (exchange.ref, exchange.operation):
+            raise ProtocolError(f"an answer about {told.operation} of {about}")
+        return Told(told)
+    message = parse_answer(body, ref=exchange.ref, operation=exchange.operation)
+    if exchange.operation != "reversal":
+        return Verified(message.answer(), refresh_policy=message.action == "refresh_policy")
+    if message.result is Result.REVERSED:
+        return ReversalConfirmed()
+    return Lost(f"asked to reverse, the acquirer says {message.result}", message.code)
 
 
 def _never_connected(error: requests.RequestException) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from kiosk.domain.errors import OperatorError, ProtocolError
-from kiosk.domain.limits import Limits, Policy
+from kiosk.domain.limits import Limits, OfflineCaps, PinKey, Policy
 from kiosk.domain.money import CURRENCIES, MAX_MINOR, Money
 from kiosk.domain.payment import Answer, Authorise, Order, Result
 from kiosk.domain.ports import Clock, Mode
@@ -30,14 +30,19 @@ __all__ = [
     "EvidenceMessage",
     "Exchange",
     "LimitsLeft",
+    "OfflineMessage",
+    "OfflineTerms",
     "Operation",
     "PayerMessage",
     "PaymentRequest",
+    "PinKeyTerms",
     "PolicyTerms",
     "Problem",
+    "Request",
     "ReversalRequest",
     "Terminal",
     "encode",
+    "freeze",
     "new_ref",
     "parse",
     "parse_answer",
@@ -45,13 +50,19 @@ __all__ = [
     "policy_request",
     "reversal_request",
     "status_request",
+    "utc",
 ]
 
 VERSION: Final = 1
 MAX_BODY_BYTES: Final = 64 * 1024
 """No message of this protocol comes near it; more is hostile."""
 
-Operation = Literal["payment", "status", "reversal", "policy"]
+Operation = Literal[
+    "payment", "status", "reversal", "policy",
+    "refund", "advice", "reconciliation", "dispute",
+    "enrolment", "payer", "withdrawal", "identification", "telemetry",
+]  # fmt: skip
+"""What is asked of an acquirer; the first line's messages are in this file, the others in `operations`."""
 
 # `\Z`, not `$`: the latter also matches before a trailing newline.
 Ref = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
@@ -62,6 +73,8 @@ Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}\Z")]
 """Names that others made up: a till's order, a payer's token, a consent. One line."""
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,128}\Z")]
 Code = Annotated[str, Meta(pattern=r"^[a-z0-9_]{0,32}\Z")]
+Jose = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]*){2,4}\Z", max_length=4096)]
+"""A compact JWS (three parts) or JWE (five)."""
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Minor = Annotated[int, Meta(ge=0, le=MAX_MINOR)]
@@ -106,49 +119,64 @@ class EvidenceMessage(Message, frozen=True, kw_only=True):
     gallery_version: Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
-class PaymentRequest(Message, frozen=True, kw_only=True):
-    """`POST /v1/payments`: authorise."""
+class Request(Message, frozen=True, kw_only=True):
+    """What every request with a body says of itself: who asks, when, and where in its own history.
+
+    `sequence` grows with every request and is never used twice; `batch` numbers the store's day; `previous`
+    is the hash of the journal's last entry.
+    """
 
     version: Literal[1]
-    operation: Literal["payment"]
     mode: Mode
     ref: Ref
-    order_ref: Label
     merchant_id: Name
     store_id: Name
     terminal_id: Name
     sequence: Count
     batch: Count
-    amount: Amount
     created: UtcTime
+    previous: Hash
+
+
+class OfflineMessage(Message, frozen=True, kw_only=True):
+    """When a sale was accepted without the acquirer, and the how-manieth it was of this kiosk."""
+
+    stored_at: UtcTime
+    sequence: Count
+
+
+class PaymentRequest(Request, frozen=True, kw_only=True, omit_defaults=True):
+    """`POST /v1/payments`: authorise. With `offline` it is the payload of an advice's JWS instead.
+
+    `pin` is a compact JWE to the acquirer's key, there exactly when `methods` names a PIN.
+    """
+
+    operation: Literal["payment"]
+    order_ref: Label
+    amount: Amount
     payer: PayerMessage
     consent_ref: Label
     evidence: EvidenceMessage
     policy_version: Count
-    previous: Hash
+    pin: Jose | None = None
+    offline: OfflineMessage | None = None
 
     def __post_init__(self) -> None:
         if self.amount.minor == 0:
             raise ValueError("a payment is more than zero")
+        if ("pin" in self.evidence.methods) != (self.pin is not None):
+            raise ValueError("a PIN goes with its method, and the method with a PIN")
+        if self.pin is not None and self.offline is not None:
+            raise ValueError("no PIN is taken offline")
 
 
-class ReversalRequest(Message, frozen=True, kw_only=True):
+class ReversalRequest(Request, frozen=True, kw_only=True):
     """`POST /v1/payments/{ref}/reversals`: undo an attempt whose outcome is not known."""
 
-    version: Literal[1]
     operation: Literal["reversal"]
-    mode: Mode
-    ref: Ref
     order_ref: Label
-    merchant_id: Name
-    store_id: Name
-    terminal_id: Name
-    sequence: Count
-    batch: Count
     amount: Amount
-    created: UtcTime
     reason: Literal["no_answer"]
-    previous: Hash
 
 
 class LimitsLeft(Message, frozen=True, kw_only=True):
@@ -163,7 +191,7 @@ class AnswerMessage(Message, frozen=True, kw_only=True):
     """What became of an attempt. An approval names its approval code and retrieval reference."""
 
     version: Literal[1]
-    operation: Literal["payment", "status", "reversal"]
+    operation: Literal["payment", "status", "reversal", "refund", "advice"]
     ref: Ref
     result: Result
     code: Code = ""
@@ -200,6 +228,22 @@ class CeilingTerms(Message, frozen=True, kw_only=True):
     """Payments of one person in an hour; the acquirer keeps count."""
 
 
+class OfflineTerms(Message, frozen=True, kw_only=True):
+    """The four caps on what a kiosk accepts without the acquirer: of one, number, sum, age (seconds)."""
+
+    per_payment: Minor
+    count: Annotated[int, Meta(ge=1, le=10_000)]
+    total: Minor
+    age_s: Annotated[int, Meta(ge=60, le=30 * 86_400)]
+
+
+class PinKeyTerms(Message, frozen=True, kw_only=True):
+    """The key that PINs are encrypted to: its id and SubjectPublicKeyInfo (DER, base64), P-256."""
+
+    kid: Name
+    key: Annotated[bytes, Meta(max_length=200)]
+
+
 class PolicyTerms(Message, frozen=True, kw_only=True):
     """The payload of the policy's JWS: what the acquirer signs and the merchant cannot raise."""
 
@@ -210,6 +254,9 @@ class PolicyTerms(Message, frozen=True, kw_only=True):
     licence: Label
     face_allowed: bool
     ceiling: CeilingTerms
+    two_factors_above: Minor | None = None
+    offline: OfflineTerms | None = None
+    pin_key: PinKeyTerms | None = None
 
     def __post_init__(self) -> None:
         if self.currency not in CURRENCIES:
@@ -231,6 +278,9 @@ class PolicyTerms(Message, frozen=True, kw_only=True):
             licence=self.licence,
             face_allowed=self.face_allowed,
             ceiling=ceiling,
+            two_factors_above=self.two_factors_above,
+            offline=None if self.offline is None else OfflineCaps(**msgspec.structs.asdict(self.offline)),
+            pin_key=None if self.pin_key is None else PinKey(self.pin_key.kid, self.pin_key.key),
         )
 
 
@@ -273,7 +323,7 @@ class Exchange:
 
     ref: str
     operation: Operation
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     body: bytes | None = None
     idempotency_key: str | None = None
@@ -310,12 +360,12 @@ def payment_request(
         sequence=sequence,
         batch=batch,
         amount=Amount(minor=effect.order.amount.minor, currency=effect.order.amount.currency),
-        created=_utc(created_utc),
+        created=utc(created_utc),
         payer=PayerMessage(token=effect.payer.token),
         consent_ref=effect.payer.consent_ref,
         evidence=EvidenceMessage(
             methods=effect.evidence.methods,  # type: ignore[arg-type]  # checked by `_freeze`
-            confirmed_at=_utc(confirmed_at),
+            confirmed_at=utc(confirmed_at),
             attempts=effect.evidence.attempts,
             score_band=effect.evidence.score_band,
             margin_band=effect.evidence.margin_band,
@@ -324,9 +374,10 @@ def payment_request(
             gallery_version=effect.evidence.gallery_version,
         ),
         policy_version=policy_version,
+        pin=effect.pin,
         previous=previous,
     )
-    return _freeze(request, "/v1/payments")
+    return freeze(request, "payment", "/v1/payments")
 
 
 def reversal_request(
@@ -352,11 +403,11 @@ def reversal_request(
         sequence=sequence,
         batch=batch,
         amount=Amount(minor=order.amount.minor, currency=order.amount.currency),
-        created=_utc(created_utc),
+        created=utc(created_utc),
         reason="no_answer",
         previous=previous,
     )
-    return _freeze(request, f"/v1/payments/{ref}/reversals")
+    return freeze(request, "reversal", f"/v1/payments/{ref}/reversals")
 
 
 def status_request(ref: str) -> Exchange:
@@ -378,18 +429,24 @@ def new_ref(clock: Clock) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _utc(seconds: float) -> datetime:
+def utc(seconds: float) -> datetime:
+    """A time of the protocol from seconds since 1970."""
     return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
-def _freeze(request: PaymentRequest | ReversalRequest, path: str) -> Exchange:
+def freeze(request: Request, operation: Operation, path: str, *, number: int = 1) -> Exchange:
+    """The request as it will be sent, however often. `number`: the how-manieth of its operation for its ref.
+
+    Raises:
+        OperatorError: it has a value that the protocol does not carry.
+    """
     body = encode(request)
     try:  # what we send, we could also read: msgspec checks on the way in only
         msgspec.json.decode(body, type=type(request))
     except msgspec.ValidationError as error:
-        raise OperatorError(f"this {request.operation} can't be written down: {error}") from None
-    key = f"{request.ref}:{request.operation}:1"
-    return Exchange(request.ref, request.operation, "POST", path, body, key, request.sequence)
+        raise OperatorError(f"this {operation} can't be written down: {error}") from None
+    key = f"{request.ref}:{operation}:{number}"
+    return Exchange(request.ref, operation, "POST", path, body, key, request.sequence)
 
 
 # --- bytes ----------------------------------------------------------------------------------------------
@@ -402,13 +459,13 @@ def encode(message: Message) -> bytes:
     return msgspec.json.encode(message)
 
 
-def parse(body: bytes, kind: type[M]) -> M:
-    """Read `body` as a `kind`: every field present, known, of its type and in its range.
+def parse(body: bytes, kind: type[M], *, limit: int = MAX_BODY_BYTES) -> M:
+    """Read `body` of at most `limit` bytes as a `kind`: every field known, of its type and in its range.
 
     Raises:
         ProtocolError: anything else.
     """
-    if len(body) > MAX_BODY_BYTES:
+    if len(body) > limit:
         raise ProtocolError(f"a message of {len(body)} bytes")
     try:
         return msgspec.json.decode(body, type=kind)

@@ -274,9 +274,10 @@ def verify_request(
     Raises:
         SignatureError: anything else than exactly that.
     """
-    covered = COVERED_WITHOUT_BODY if request.method == "GET" else COVERED_WITH_BODY
-    if request.method == "GET" and body:
-        raise SignatureError("not_covered", "a GET with a body")
+    bare = request.method in ("GET", "DELETE")
+    covered = COVERED_WITHOUT_BODY if bare else COVERED_WITH_BODY
+    if bare and body:
+        raise SignatureError("not_covered", f"a {request.method} with a body")
     now_s = clock.utc_s()
     signature = _verify(request, body, covered, trusted, now_s)
     nonces.use(signature, now_s)

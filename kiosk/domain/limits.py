@@ -19,7 +19,9 @@ __all__ = [
     "LimitKind",
     "Limits",
     "NeedPin",
+    "OfflineCaps",
     "OverLimit",
+    "PinKey",
     "Policy",
     "Spent",
     "Verdict",
@@ -56,11 +58,35 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class OfflineCaps:
+    """How much this kiosk may accept while the acquirer can't be reached, all signed by it.
+
+    `per_payment` and `total` in minor units; `count` sales and their `total` wait at most; the oldest of them
+    waits at most `age_s` seconds before no more are taken.
+    """
+
+    per_payment: int
+    count: int
+    total: int
+    age_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinKey:
+    """The acquirer's public key that PINs are encrypted to: its id, SubjectPublicKeyInfo in DER (P-256)."""
+
+    kid: str
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What the acquirer signs and the merchant cannot raise.
 
     `expires_s` is seconds since 1970 (UTC): after it no payment by face is taken. `licence` is the provider's
-    licence id: it stands on the confirm page.
+    licence id: it stands on the confirm page. `two_factors_above`: the law of the place asks for two
+    independent factors (face and PIN) above so much, minor units; 0: everywhere; None: nowhere. `offline`:
+    None, nothing is accepted without the acquirer. `pin_key`: None, no PIN can be taken.
     """
 
     version: int
@@ -70,6 +96,9 @@ class Policy:
     licence: str
     face_allowed: bool
     ceiling: Limits
+    two_factors_above: int | None = None
+    offline: OfflineCaps | None = None
+    pin_key: PinKey | None = None
 
     def __post_init__(self) -> None:
         if self.ceiling.per_payment is None:

@@ -27,7 +27,7 @@ the journal as `Unknown` or `Reversing` and due at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -404,12 +404,13 @@ class ForgetFace:
 
 @dataclass(frozen=True, slots=True)
 class Authorise:
-    """Freeze the request in the journal, then send it."""
+    """Freeze the request in the journal, then send it. `pin`: encrypted to the acquirer (compact JWE)."""
 
     order: Order
     payer: Payer
     evidence: Evidence
     ref: str
+    pin: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

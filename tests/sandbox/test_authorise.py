@@ -53,6 +53,7 @@ def desk(tmp_path, clock):
 
 def with_pin(effect):
     object.__setattr__(effect.evidence, "methods", ("face", "pin"))
+    object.__setattr__(effect, "pin", "a.b.c.d.e")
     return effect
 
 

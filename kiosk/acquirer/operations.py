@@ -1,0 +1,352 @@
+"""The words for everything that is not a payment itself: after the sale, the close of a day, people, health.
+
+The same rules as in `messages`: a field that the contract does not name is refused, what goes out is frozen.
+`ANSWERS` says what each operation is answered with.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+from urllib.parse import quote
+
+from msgspec import Meta
+
+from kiosk.acquirer.messages import (
+    MAX_BODY_BYTES,
+    Amount,
+    AnswerMessage,
+    Code,
+    Count,
+    EvidenceMessage,
+    Exchange,
+    Hash,
+    Jose,
+    Label,
+    Message,
+    Minor,
+    Name,
+    Operation,
+    Ref,
+    Request,
+    Text,
+    UtcTime,
+)
+
+__all__ = [
+    "ANSWERS",
+    "MAX_ITEMS",
+    "MAX_RECONCILIATION_BYTES",
+    "AdviceRequest",
+    "ConsentMessage",
+    "Difference",
+    "DisputeAnswer",
+    "DisputeRequest",
+    "EnrolmentAnswer",
+    "EnrolmentRequest",
+    "EvidencePack",
+    "IdentificationAnswer",
+    "IdentificationRequest",
+    "Item",
+    "JournalLine",
+    "Kind",
+    "PayerAnswer",
+    "ReconciliationAnswer",
+    "ReconciliationRequest",
+    "RefundRequest",
+    "TelemetryAnswer",
+    "TelemetryRequest",
+    "Total",
+    "body_limit",
+    "payer_request",
+    "withdrawal_request",
+]
+
+MAX_ITEMS: Final = 10_000
+"""Of one batch; a shop that sells more closes more often."""
+MAX_RECONCILIATION_BYTES: Final = 2 * 1024 * 1024
+"""The one message, and its answer, that may be longer than the others."""
+
+Kind = Literal["payment", "reversal", "refund", "offline"]
+"""What a batch counts: approved online, undone, given back, accepted offline."""
+Number = Annotated[int, Meta(ge=1, le=99)]
+
+# --- after the sale -------------------------------------------------------------------------------------
+
+
+class RefundRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/payments/{ref}/refunds`: give back all or a part of an approved payment.
+
+    `number` is the how-manieth refund of this payment; `approved_by` the staff number of a manager. A full
+    one before settlement is a void: the answer's code says `voided`, else `refunded`.
+    """
+
+    operation: Literal["refund"]
+    order_ref: Label
+    number: Number
+    amount: Amount
+    reason: Literal["customer", "goods", "mistake", "other"]
+    approved_by: Name
+
+    def __post_init__(self) -> None:
+        if self.amount.minor == 0:
+            raise ValueError("a refund is more than zero")
+
+
+class AdviceRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/advices`: a payment that was accepted offline.
+
+    `sale` is the compact JWS (`facepay-offline+jws`) that was made at the time of sale; its payload is a
+    `PaymentRequest` of the same `ref` with `offline`.
+    """
+
+    operation: Literal["advice"]
+    sale: Jose
+
+
+class JournalLine(Message, frozen=True, kw_only=True):
+    """One entry of the kiosk's journal: what it says and where it hangs in the chain."""
+
+    seq: Count
+    at: UtcTime
+    kind: Name
+    result: Code
+    body_sha256: Hash
+    hash: Hash
+
+
+class EvidencePack(Message, frozen=True, kw_only=True):
+    """What the kiosk knows of a disputed payment. No face, no template, no name: there is none to give."""
+
+    evidence: EvidenceMessage
+    consent_ref: Label
+    policy_version: Count
+    approval: Text
+    rrn: Text
+    software: Name
+    journal: Annotated[tuple[JournalLine, ...], Meta(min_length=1, max_length=64)]
+
+
+class DisputeRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/payments/{ref}/disputes`: its payer says that it was not theirs, or not so."""
+
+    operation: Literal["dispute"]
+    order_ref: Label
+    amount: Amount
+    reason: Literal["not_me", "amount", "twice", "goods", "other"]
+    pack: EvidencePack
+
+
+class DisputeAnswer(Message, frozen=True, kw_only=True):
+    """The acquirer's number for the dispute; the same payment has one dispute."""
+
+    version: Literal[1]
+    operation: Literal["dispute"]
+    ref: Ref
+    dispute_id: Name
+    state: Literal["open", "accepted", "rejected"]
+
+
+# --- the close of a batch -------------------------------------------------------------------------------
+
+
+class Total(Message, frozen=True, kw_only=True):
+    """How many of a kind, and their sum."""
+
+    kind: Kind
+    count: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    amount: Amount
+
+
+class Item(Message, frozen=True, kw_only=True):
+    """One booking of a batch: `number` is 1 but for the second and later refunds of a payment."""
+
+    ref: Ref
+    kind: Kind
+    number: Number = 1
+    minor: Minor
+
+
+class ReconciliationRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/reconciliations`: what this kiosk holds of a batch. `ref` names this close.
+
+    `settle`: close the batch for good when it is balanced; else only compare.
+    """
+
+    operation: Literal["reconciliation"]
+    closes: Count
+    """The batch that is compared; `batch` is the one that this request itself belongs to."""
+    settle: bool
+    currency: str
+    totals: Annotated[tuple[Total, ...], Meta(max_length=4)]
+    items: Annotated[tuple[Item, ...], Meta(max_length=MAX_ITEMS)]
+
+
+class Difference(Message, frozen=True, kw_only=True):
+    """A booking that one side lacks or holds with another amount; None: this side has no such booking.
+
+    `order_ref`, `created` and `approval` are the acquirer's, so that a kiosk that lost it can write it anew.
+    """
+
+    ref: Ref
+    kind: Kind
+    number: Number = 1
+    kiosk: Minor | None = None
+    acquirer: Minor | None = None
+    order_ref: Text = ""
+    created: UtcTime | None = None
+    approval: Text = ""
+    rrn: Text = ""
+    token: Text = ""
+
+
+class ReconciliationAnswer(Message, frozen=True, kw_only=True):
+    """The acquirer's totals and every difference; `settled` when the batch is now closed."""
+
+    version: Literal[1]
+    operation: Literal["reconciliation"]
+    ref: Ref
+    closes: Count
+    settled: bool
+    totals: Annotated[tuple[Total, ...], Meta(max_length=4)]
+    differences: Annotated[tuple[Difference, ...], Meta(max_length=2 * MAX_ITEMS)]
+
+
+# --- people ---------------------------------------------------------------------------------------------
+
+
+class ConsentMessage(Message, frozen=True, kw_only=True):
+    """What a person agreed to: which text, in which language, for what, until when."""
+
+    text_version: Name
+    language: Name
+    scope: Annotated[tuple[Literal["pay", "staff"], ...], Meta(min_length=1, max_length=2)]
+    given_at: UtcTime
+    keep_until: UtcTime
+    of_age: bool
+    """The person said that they are 14 or older; without it there is no enrolment."""
+
+
+class EnrolmentRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/enrolments`: a person wants to pay by face, and the acquirer gives them a token.
+
+    `template` is a compact JWE to the acquirer's key: float32 values of `model_id`, little-endian.
+    `account` is how the acquirer knows the person (a sealed link that they brought), never a name.
+    """
+
+    operation: Literal["enrolment"]
+    consent: ConsentMessage
+    template: Jose
+    model_id: Name
+    account: Label
+
+
+class EnrolmentAnswer(Message, frozen=True, kw_only=True):
+    """`enrolled` with a token and what a screen may show; `duplicate` and `refused` without."""
+
+    version: Literal[1]
+    operation: Literal["enrolment"]
+    ref: Ref
+    result: Literal["enrolled", "duplicate", "refused"]
+    code: Code = ""
+    token: Text = ""
+    consent_ref: Text = ""
+    masked_name: Text = ""
+    masked_account: Text = ""
+
+    def __post_init__(self) -> None:
+        if self.result == "enrolled" and not (self.token and self.consent_ref):
+            raise ValueError("an enrolment without token or consent")
+
+
+class PayerAnswer(Message, frozen=True, kw_only=True):
+    """`GET` and `DELETE /v1/payers/{token}`: what is held of a person, or that it is gone."""
+
+    version: Literal[1]
+    operation: Literal["payer", "withdrawal"]
+    token: Label
+    state: Literal["active", "blocked", "withdrawn"]
+    consent_ref: Text = ""
+    masked_name: Text = ""
+    masked_account: Text = ""
+    enrolled_at: UtcTime | None = None
+    withdrawn_at: UtcTime | None = None
+    held: tuple[Name, ...] = ()
+    """What is kept, by kind: `template`, `account`, `consent`, `payments`."""
+
+
+class IdentificationRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/identifications`: who is this? `template` as in an enrolment; it is kept nowhere."""
+
+    operation: Literal["identification"]
+    template: Jose
+    model_id: Name
+    gallery_version: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class IdentificationAnswer(Message, frozen=True, kw_only=True):
+    """The one person, with the band of their score; or nobody."""
+
+    version: Literal[1]
+    operation: Literal["identification"]
+    ref: Ref
+    result: Literal["found", "not_found"]
+    token: Text = ""
+    consent_ref: Text = ""
+    masked_name: Text = ""
+    masked_account: Text = ""
+    score_band: Literal["", "low", "medium", "high"] = ""
+
+
+# --- health ---------------------------------------------------------------------------------------------
+
+
+class TelemetryRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/telemetry`: versions and counters of this kiosk; nothing about persons."""
+
+    operation: Literal["telemetry"]
+    software: Name
+    gallery_version: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    policy_version: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    counters: Annotated[dict[Name, Annotated[int, Meta(ge=0, le=2**53 - 1)]], Meta(max_length=64)]
+    checks: Annotated[dict[Name, Literal["ok", "warning", "failed"]], Meta(max_length=64)]
+
+
+class TelemetryAnswer(Message, frozen=True, kw_only=True):
+    """Heard; `action` asks the kiosk to fetch something."""
+
+    version: Literal[1]
+    operation: Literal["telemetry"]
+    ref: Ref
+    action: Literal["none", "refresh_policy", "refresh_gallery"] = "none"
+
+
+ANSWERS: Final[dict[Operation, type[Message]]] = {
+    "payment": AnswerMessage,
+    "status": AnswerMessage,
+    "reversal": AnswerMessage,
+    "refund": AnswerMessage,
+    "advice": AnswerMessage,
+    "reconciliation": ReconciliationAnswer,
+    "dispute": DisputeAnswer,
+    "enrolment": EnrolmentAnswer,
+    "payer": PayerAnswer,
+    "withdrawal": PayerAnswer,
+    "identification": IdentificationAnswer,
+    "telemetry": TelemetryAnswer,
+}
+"""What each operation is answered with (the policy is a JWS); anything else is a `Problem`."""
+
+
+def body_limit(operation: Operation) -> int:
+    """How many bytes a message of `operation`, or its answer, has at most."""
+    return MAX_RECONCILIATION_BYTES if operation == "reconciliation" else MAX_BODY_BYTES
+
+
+def payer_request(token: str) -> Exchange:
+    """Ask what is held of a person."""
+    return Exchange(token, "payer", "GET", f"/v1/payers/{quote(token, safe='')}")
+
+
+def withdrawal_request(token: str) -> Exchange:
+    """Withdraw a person's consent: everything of their face is deleted. Asking again changes nothing."""
+    return Exchange(token, "withdrawal", "DELETE", f"/v1/payers/{quote(token, safe='')}")
