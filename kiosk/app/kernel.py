@@ -169,7 +169,9 @@ class _Replied:
     reply: Reply
 
 
-Message = Event | LookDone | LookChallenge | _Replied
+Work = Callable[[], None]
+"""Something that must be done on the kernel's thread, beside the payment that is under way."""
+Message = Event | LookDone | LookChallenge | _Replied | Work
 
 
 class Kernel:
@@ -211,6 +213,8 @@ class Kernel:
         self._policy_due = clock.monotonic_ms() + (POLICY_MS if setting.policy else FIRST_POLICY_MS)
         self.on_policy: Callable[[limits.Policy], None] = lambda policy: None
         """Told the policy that came, from the kernel's thread."""
+        self.on_tick: list[Work] = []
+        """Called at each tick, on the kernel's thread: whoever has something due looks at the clock there."""
         self._recover()
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -261,8 +265,12 @@ class Kernel:
                 self._step(message)
                 for ref in tuple(self.behind):
                     self._step_behind(ref, message)
+                for work in self.on_tick:
+                    work()
             case Offer():
                 self._offered(message)
+            case _ if callable(message):
+                message()
             case _:
                 self._step(message)
 
