@@ -12,7 +12,7 @@ JOBS    ?= 2
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-convert check faults bench bench-peers agreement lock models screenshots machine clean
+.PHONY: help setup demo test test-convert check faults mutate bench bench-peers agreement lock models screenshots machine clean
 
 help: ## say what there is
 	@echo "facepay-kiosk: a kiosk that people pay at by looking"
@@ -49,6 +49,13 @@ faults: setup ## break kiosk, acquirer and network at every step [SCHEDULES=1000
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED),--schedules $(or $(SCHEDULES),1000000) \
 	  --kills $(or $(KILLS),1000) --jobs $(JOBS) --out $(OUT) $(if $(JSON),--json))
 
+mutate: setup ## change payment machine and limits in every small way: does a test notice? (minutes)
+	@test -x .venv-mutate/bin/mutmut || { $(PYTHON) -m venv .venv-mutate && \
+	  .venv-mutate/bin/python -m pip install --quiet -r tools/mutation/requirements.txt; }
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(.venv-mutate/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/kiosk.pth"
+	@.venv-mutate/bin/python tools/mutation/run.py $(OUT)
+
 bench: setup ## measure on this machine: vision, search, payment, app
 	@$(BIN)/kiosk bench
 
@@ -76,6 +83,6 @@ machine: setup ## draw docs/payment-machine.md from the payment machine
 	@$(BIN)/python tools/draw_machine.py
 
 clean: ## remove what was built here, the environment too
-	rm -rf .venv .venv-convert .venv-lock .venv-models .venv-set-up.log build dist $(OUT) .coverage .coverage.*
+	rm -rf .venv .venv-convert .venv-lock .venv-models .venv-mutate .venv-set-up.log build dist $(OUT) .coverage .coverage.*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
