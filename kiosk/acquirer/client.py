@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from datetime import datetime
+from http.client import HTTPException
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+from cryptography import x509
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
 
 from kiosk.acquirer.messages import AnswerMessage, Exchange, Message, Problem, parse, parse_answer
 from kiosk.acquirer.operations import ANSWERS, PayerAnswer, body_limit
@@ -35,12 +35,14 @@ from kiosk.acquirer.signing import (
     sign_request,
     verify_answer,
 )
+from kiosk.acquirer.tls import Tls, TlsError, TlsTrust
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.payment import Answer, Result
 from kiosk.domain.ports import Clock
 
 __all__ = [
     "AcquirerClient",
+    "Greeted",
     "Lost",
     "PolicyReceived",
     "Reply",
@@ -51,6 +53,8 @@ __all__ = [
 ]
 
 JOSE: Final = "application/jose"
+PORTS: Final = {"http": 80, "https": 443}
+SOFTWARE: Final = "facepay-kiosk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,23 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """Not signed, or no connection was made, so that nothing can have arrived."""
+    """Not signed, or no connection was made, so that nothing can have arrived.
+
+    `code` is there when TLS failed (`tls.TlsError`): one side did not believe the other's certificate.
+    """
 
     why: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """A connection that was made and closed again. `until`: the end of the acquirer's certificate (UTC);
+    None without TLS. `resumed`: an earlier handshake was gone on with."""
+
+    ms: float
+    until: datetime | None = None
+    resumed: bool = False
 
 
 Reply = Verified | ReversalConfirmed | PolicyReceived | Told | Lost | Unsent
@@ -106,7 +124,8 @@ Reply = Verified | ReversalConfirmed | PolicyReceived | Told | Lost | Unsent
 class AcquirerClient:
     """Sends exchanges to `base_url`, signed by `key`; believes `acquirer_keys` (key id -> DER) only.
 
-    Safe to share between threads: every call has a connection of its own.
+    `tls` is for an https address; without it the system's authorities are believed, and no certificate of our
+    own is shown. Safe to share between threads: every call has a connection of its own.
 
     Raises:
         OperatorError: an address that is not http(s)://host[:port][/path], or a key that is not P-256.
@@ -119,15 +138,13 @@ class AcquirerClient:
         acquirer_keys: Mapping[str, bytes],
         clock: Clock,
         *,
+        tls: Tls | None = None,
         connect_timeout_s: float = 3,
         answer_timeout_s: float = 15,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise OperatorError(
-                f"the acquirer's address is {base_url!r}", do="Write it as https://host:port."
-            )
         self._base_url = base_url.rstrip("/")
+        self._scheme, self._host, self._port, self._path = _address(base_url)
+        self._tls = (tls or Tls(TlsTrust())) if self._scheme == "https" else None
         self._signer = Signer(key, clock)
         self._trusted = TrustedKeys(acquirer_keys)
         self._clock = clock
@@ -140,15 +157,34 @@ class AcquirerClient:
         except OperatorError as error:  # the token that holds the key has failed
             return Unsent(str(error))
         try:
-            answer, body = self._call(request, exchange.body, body_limit(exchange.operation))
-        except requests.RequestException as error:
-            why = _why(error)
-            return Unsent(why) if _never_connected(error) else Lost(why)
-        except (HTTPError, OSError, ValueError) as error:  # out of the raw stream, past `requests`
+            connection = self._connect()
+        except (OSError, HTTPError) as error:
+            return _unsent(error)
+        try:
+            answer, body = self._ask(connection, request, exchange)
+        except (OSError, HTTPError, HTTPException, ValueError) as error:
             return Lost(_why(error))
         except ProtocolError as error:
             return Lost(str(error))
+        finally:
+            connection.end()
         return self.hear(exchange, answer, body)
+
+    def greet(self) -> Greeted | Unsent:
+        """Make a connection, TLS and all, ask nothing, and close it."""
+        started = time.monotonic()
+        try:
+            connection = self._connect()
+        except (OSError, HTTPError) as error:
+            return _unsent(error)
+        ms, sock = (time.monotonic() - started) * 1000, connection.sock
+        try:
+            if not isinstance(sock, ssl.SSLSocket):
+                return Greeted(ms)
+            shown = x509.load_der_x509_certificate(sock.getpeercert(binary_form=True) or b"")
+            return Greeted(ms, shown.not_valid_after_utc, bool(sock.session_reused))
+        finally:
+            connection.end()
 
     def sign(self, exchange: Exchange) -> HttpRequest:
         """The request as it goes out: the frozen bytes under a signature of now. OperatorError: no key."""
@@ -171,27 +207,50 @@ class AcquirerClient:
     def _verify(self, answer: HttpAnswer, body: bytes) -> None:
         verify_answer(answer, body, self._trusted, self._clock)
 
-    def _call(self, request: HttpRequest, body: bytes | None, limit: int) -> tuple[HttpAnswer, bytes]:
-        headers = {**request.headers, "Accept-Encoding": "identity", "Connection": "close"}
-        with requests.Session() as session, _Deadline(self._answer_s):
-            session.trust_env = False  # no proxies, no .netrc
-            session.mount("http://", _Adapter())
-            session.mount("https://", _Adapter())
-            with session.request(
-                request.method,
-                request.url,
-                headers=headers,
-                data=body,
-                timeout=(self._connect_s, self._answer_s),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                received = b""
-                while chunk := response.raw.read(limit + 1 - len(received), decode_content=False):
-                    received += chunk
-                    if len(received) > limit:
-                        raise ProtocolError(f"an answer of more than {limit} bytes")
-                return HttpAnswer(response.status_code, response.headers, request), received
+    def _connect(self) -> _Connection:
+        """A connection over which a request may go; nothing of one has left yet."""
+        connection = _Connection(self._host, self._port, self._tls, self._connect_s, self._answer_s)
+        try:
+            connection.connect()
+        except (OSError, HTTPError):
+            connection.end()
+            raise
+        return connection
+
+    def _ask(
+        self, connection: _Connection, request: HttpRequest, exchange: Exchange
+    ) -> tuple[HttpAnswer, bytes]:
+        """Send the request and read the whole answer. From here on, whatever fails: it may have arrived."""
+        limit = body_limit(exchange.operation)
+        headers = {
+            **request.headers,
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            "User-Agent": SOFTWARE,
+        }
+        target = self._path + exchange.path
+        connection.request(request.method, target, exchange.body, headers, preload_content=False)
+        with contextlib.closing(connection.getresponse()) as response:
+            received = b""
+            while chunk := response.read(limit + 1 - len(received), decode_content=False):
+                received += chunk
+                if len(received) > limit:
+                    raise ProtocolError(f"an answer of more than {limit} bytes")
+            connection.remember()
+            return HttpAnswer(response.status, response.headers, request), received
+
+
+def _address(base_url: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port, path. OperatorError: not such an address."""
+    wrong = OperatorError(f"the acquirer's address is {base_url!r}", do="Write it as https://host:port.")
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in PORTS or not parts.hostname or parts.query or parts.fragment:
+        raise wrong
+    return parts.scheme, parts.hostname, port or PORTS[parts.scheme], parts.path.rstrip("/")
 
 
 def _understood(exchange: Exchange, answer: HttpAnswer, body: bytes) -> Reply:
@@ -229,15 +288,8 @@ def _answered(exchange: Exchange, body: bytes) -> Reply:
     return Lost(f"asked to reverse, the acquirer says {message.result}", message.code)
 
 
-def _never_connected(error: requests.RequestException) -> bool:
-    """True only when no connection was made: name not found, refused, no route, or time-out on the way.
-
-    A connection that was made and then broke may have carried the request, however early it broke.
-    """
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
+def _unsent(error: Exception) -> Unsent:
+    return Unsent(str(error), error.code) if isinstance(error, TlsError) else Unsent(_why(error))
 
 
 def _why(error: Exception) -> str:
@@ -250,66 +302,44 @@ def _why(error: Exception) -> str:
     return f"{type(inner).__name__}: {inner}".splitlines()[0][:200]
 
 
-# --- an end in time -------------------------------------------------------------------------------------
+class _Connection(HTTPConnection):
+    """One connection, TLS included. It is cut `answer_s` after it was made, whatever is under way then.
 
-_deadline: ContextVar[_Deadline] = ContextVar("_deadline")
-"""The one of the call that this thread is making."""
-
-
-class _Deadline:
-    """Cuts the connection of the call inside the block, `seconds` after it was made.
-
-    The time-outs of a socket start anew with every byte; this one does not.
+    The time-outs of a socket start anew with every byte; the timer does not.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, host: str, port: int, tls: Tls | None, connect_s: float, answer_s: float) -> None:
+        super().__init__(host, port, timeout=connect_s)
+        self._tls, self._answer_s = tls, answer_s
+        self._secured: ssl.SSLSocket | None = None
+        self._whole: socket.socket | None = None
         self._timer: threading.Timer | None = None
 
-    def __enter__(self) -> Self:
-        self._token = _deadline.set(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _deadline.reset(self._token)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def watch(self, sock: socket.socket) -> None:
-        self._timer = threading.Timer(self._seconds, _shut, (sock,))
+    def connect(self) -> None:
+        """OSError, HTTPError: no connection, and nothing but a handshake was sent."""
+        super().connect()
+        self._whole = self.sock.dup()  # TLS takes over the first one; this one ends both
+        self._timer = threading.Timer(self._answer_s, _cut, (self._whole,))
         self._timer.daemon = True
         self._timer.start()
+        if self._tls is not None:
+            self.sock = self._secured = self._tls.wrap(self.sock, self.host)
+        self.timeout = self._answer_s
+
+    def remember(self) -> None:
+        """The answer is there: keep what makes the next handshake shorter."""
+        if self._tls is not None and self._secured is not None:
+            self._tls.remember(self._secured)
+
+    def end(self) -> None:
+        """Over. Not `close`, which the library calls when the head of an answer says that it is the last."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._whole is not None:
+            self._whole.close()
+        self.close()
 
 
-def _shut(sock: socket.socket) -> None:
+def _cut(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):  # it is closed already
-        # socket's own method: a TLS socket's would wait for the other side
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-class _PlainConnection(HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        _deadline.get().watch(self.sock)
-
-
-class _TlsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _deadline.get().watch(self.sock)
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        sock.shutdown(socket.SHUT_RDWR)

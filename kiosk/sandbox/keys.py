@@ -25,7 +25,7 @@ from kiosk.acquirer.signing import load_public_key
 from kiosk.domain.errors import OperatorError
 from kiosk.sandbox.files import explained, write
 
-__all__ = ["DEV", "OwnKey", "Terminals", "key_id_of"]
+__all__ = ["DEV", "OwnKey", "Terminals", "key_id_of", "private_key"]
 
 DEV: Final = "dev-"
 """How the id of a software key begins; one on a token begins with `hw-`."""
@@ -49,11 +49,7 @@ class OwnKey:
     """A P-256 key in a file (PKCS#8, PEM, 0600), made when it is not there; signs for the acquirer."""
 
     def __init__(self, path: Path, prefix: str) -> None:
-        with explained(path):
-            if not path.exists():
-                _make(path)
-            pem = path.read_bytes()
-        self._key = _p256(pem, path)
+        self._key = private_key(path)
         self.public_der = self._key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -63,6 +59,15 @@ class OwnKey:
         """r || s, 64 bytes."""
         r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The P-256 key in `path` (PKCS#8, PEM, 0600), made when it is not there."""
+    with explained(path):
+        if not path.exists():
+            _make(path)
+        pem = path.read_bytes()
+    return _p256(pem, path)
 
 
 def _make(path: Path) -> None:
