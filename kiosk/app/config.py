@@ -46,6 +46,13 @@ Threads = Annotated[int, msgspec.Meta(ge=1, le=8, description="a whole number fr
 TokenLabel = Annotated[
     str, msgspec.Meta(min_length=1, max_length=32, description="1 to 32 characters in quotes")
 ]
+Address = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9A-Fa-f.:]{2,45}\Z", description='an IP address in quotes, such as "127.0.0.1"'
+    ),
+]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="a whole number from 1 to 65535")]
 
 CameraPin = Annotated[
     str,
@@ -137,6 +144,21 @@ class ModelsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     interpreter_threads: Threads = 1
 
 
+class TillConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How a shop's till reaches this kiosk (docs/till.md); `off`: not at all.
+
+    `tcp` listens on `address` and `port` for who has the key in `key_file` (empty: `till.key` in the data
+    folder). `serial` listens on `device` at `baud` bits a second.
+    """
+
+    link: Literal["off", "tcp", "serial"] = "off"
+    address: Address = "127.0.0.1"
+    port: Port = 4880
+    key_file: str = ""
+    device: str = "/dev/ttyUSB0"
+    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file; one table a room."""
 
@@ -149,6 +171,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     vision: VisionConfig = msgspec.field(default_factory=VisionConfig)
     screen: ScreenConfig = msgspec.field(default_factory=ScreenConfig)
     models: ModelsConfig = msgspec.field(default_factory=ModelsConfig)
+    till: TillConfig = msgspec.field(default_factory=TillConfig)
 
 
 def default_data_dir() -> Path:
