@@ -1,0 +1,348 @@
+"""The till's orders, from the wire to the kernel and their ends back.
+
+What a till is told of an order is read from the journal and from what is on the screen, never from what this
+process remembers having said: the same question has the same answer after a restart, to another connection,
+to a till that died meanwhile. A till that is gone changes nothing about the money.
+
+    wire's thread: heard() -> kernel.post(work)     kernel's thread: everything else
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from kiosk.acquirer.journal import PaymentEntry
+from kiosk.app.kernel import Kernel
+from kiosk.app.wiring import Base
+from kiosk.domain.errors import OperatorError
+from kiosk.domain.money import Money
+from kiosk.domain.payment import (
+    Answer,
+    Cancel,
+    Done,
+    Idle,
+    NothingSent,
+    Offer,
+    Order,
+    OtherMeans,
+    Over,
+    Refused,
+    Result,
+    Sent,
+    State,
+)
+from kiosk.domain.receipt import Receipt, render
+from kiosk.domain.till import (
+    Abort,
+    AskStatus,
+    Diagnose,
+    OpenPayment,
+    Outcome,
+    Request,
+    Till,
+    TillWire,
+    Told,
+)
+from kiosk.till.key import KEY_NAME, read_key
+
+__all__ = ["TillDesk", "open_till", "till_key_file"]
+
+MAX_HEARD: Final = 64
+"""Requests that may wait for the kernel's thread; one more is answered with `busy` at once."""
+MAX_RETURNED: Final = 200
+"""Orders of which it is remembered that they were given back: the journal knows nothing of those."""
+
+_OUTCOMES: Final = {
+    Result.APPROVED: Outcome.APPROVED,
+    Result.DECLINED: Outcome.DECLINED,
+    Result.REVERSED: Outcome.REVERSED,
+}
+
+
+class TillDesk:
+    """`kiosk.domain.ports.TillLink` for the kernel; `join` it to the kernel that was made with it.
+
+    `currency`: what this kiosk takes; `payee` stands on the screen.
+    """
+
+    def __init__(self, *, payee: str, currency: str) -> None:
+        self._payee, self._currency = payee, currency
+        self._kernel: Kernel | None = None
+        self._room = threading.BoundedSemaphore(MAX_HEARD)
+        self._waiting: dict[str, dict[Till, OpenPayment | None]] = {}
+        """By order: who waits for its end, as the answer to a request or (None) as news."""
+        self._not_final: set[str] = set()
+        """Orders of which the waiting tills have been told that they are not final."""
+        self._returned: OrderedDict[str, tuple[str, Told]] = OrderedDict()
+        """By order: the request that it was given back to, and what was said."""
+        self._refusal = ("", "")
+        """The last order that was refused on the screen, and why."""
+        self._aborting = ""
+        self._seen: State = Idle()
+
+    def join(self, kernel: Kernel) -> None:
+        """From now on tills are heard."""
+        self._kernel = kernel
+        kernel.on_tick.append(self._tick)
+
+    # --- the wire's thread ------------------------------------------------------------------------------
+
+    def heard(self, request: Request, till: Till) -> None:
+        """A till's request; its answer comes from the kernel's thread."""
+        kernel = self._kernel
+        if kernel is None:
+            till.answer(request, Told(Outcome.OUT_OF_ORDER, code="starting"))
+        elif not self._room.acquire(blocking=False):
+            till.answer(request, Told(Outcome.BUSY, code="too_many_requests"))
+        else:
+            kernel.post(lambda: self._take(kernel, request, till))
+
+    # --- the kernel's thread ----------------------------------------------------------------------------
+
+    def concluded(self, order: Order, ref: str, result: Result, answer: Answer) -> None:
+        """An attempt came to its end. Whether the order did too is asked when the screen has moved on."""
+        self._look_again(order.order_ref)
+
+    def handed_back(self, order: Order) -> None:
+        """Nothing was charged and nothing is under way."""
+        name, state = order.order_ref, self._kernel.state if self._kernel else Idle()
+        outcome = Outcome.ABORTED if self._aborting == name else Outcome.RETURNED
+        code = self._refusal[1] if self._refusal[0] == name else ""
+        if isinstance(state, OtherMeans):
+            code = f"by_{state.means}"
+        requests = [asked.id for asked in self._waiting.get(name, {}).values() if asked is not None]
+        self._returned[name] = ("".join(requests[-1:]), Told(outcome, name, order.amount, code=code))
+        self._returned.move_to_end(name)
+        if len(self._returned) > MAX_RETURNED:
+            self._returned.popitem(last=False)
+        self._look_again(name)
+
+    def not_to_be_paid(self, order: Order) -> None:
+        """The journal says why."""
+        self._look_again(order.order_ref)
+
+    def _look_again(self, order_ref: str) -> None:
+        """Tell what became of an order once the message that is being handled has been carried to its end."""
+        if self._kernel is not None and order_ref in self._waiting:
+            self._kernel.post(lambda: self._tell(order_ref))
+
+    def _tick(self) -> None:
+        """Notice what nobody is called for: an outcome that has become open, an order that staff have."""
+        kernel = self._kernel
+        if kernel is None or kernel.state is self._seen:
+            return
+        self._seen = kernel.state
+        order = _order_of(kernel.state)
+        if order is None:
+            return
+        if isinstance(kernel.state, Refused):
+            self._refusal = (order.order_ref, kernel.state.reason.value)
+        if isinstance(kernel.state, OtherMeans) and order.order_ref in self._waiting:
+            self.handed_back(order)  # to staff, or to the acquirer's own means
+        self._look_again(order.order_ref)
+
+    def _take(self, kernel: Kernel, request: Request, till: Till) -> None:
+        self._room.release()
+        try:
+            match request:
+                case OpenPayment():
+                    self._open(kernel, request, till)
+                case Abort(order_ref=order_ref):
+                    till.answer(request, self._abort(kernel, order_ref))
+                case AskStatus(order_ref=order_ref):
+                    told = self._status(kernel, order_ref)
+                    if told.is_open:
+                        self._wait(till, order_ref, None)
+                    till.answer(request, told)
+                case Diagnose():
+                    till.answer(request, self._readiness(kernel))
+        except OperatorError as failure:  # the journal can't be read
+            kernel.failure = failure
+            till.answer(request, Told(Outcome.OUT_OF_ORDER, code="journal"))
+
+    def _open(self, kernel: Kernel, request: OpenPayment, till: Till) -> None:
+        name = request.order_ref
+        known = self._status(kernel, name)
+        if known.is_open or known.outcome in _OUTCOMES.values():
+            if known.amount != request.amount:
+                till.answer(request, Told(Outcome.MISMATCH, name, known.amount))
+            elif known.is_open:
+                self._wait(till, name, request)
+                if known.outcome is Outcome.NOT_FINAL:
+                    till.notify(known)
+            else:
+                till.answer(request, known)
+        elif known.amount == request.amount and self._returned[name][0] == request.id:
+            till.answer(request, known)  # the same request again: its answer was lost
+        else:
+            self._offer(kernel, request, till)
+
+    def _offer(self, kernel: Kernel, request: OpenPayment, till: Till) -> None:
+        """Bring an order that nothing is known of onto the screen."""
+        name = request.order_ref
+        if request.amount.currency != self._currency:
+            till.answer(request, Told(Outcome.OUT_OF_ORDER, name, request.amount, code="currency"))
+            return
+        if isinstance(kernel.state, Over) and kernel.state.order.order_ref == name:
+            kernel.handle(Done())  # its last try is still on the screen
+        if not isinstance(kernel.state, Idle | Over):
+            till.answer(request, Told(Outcome.BUSY, name, request.amount))
+            return
+        self._returned.pop(name, None)
+        self._refusal = ("", "")
+        self._wait(till, name, request)
+        kernel.handle(Offer(Order(name, request.amount, self._payee)))
+
+    def _abort(self, kernel: Kernel, order_ref: str) -> Told:
+        order = _order_of(kernel.state)
+        if isinstance(kernel.state, NothingSent) and order is not None and order.order_ref == order_ref:
+            self._aborting = order_ref
+            kernel.handle(Cancel())
+            self._aborting = ""
+        told = self._status(kernel, order_ref)
+        return replace(told, outcome=Outcome.TOO_LATE) if told.is_open else told
+
+    def _wait(self, till: Till, order_ref: str, request: OpenPayment | None) -> None:
+        """Remember who wants to hear the order's end; the newest request of a till is the one answered."""
+        tills = {one: asked for one, asked in self._waiting.get(order_ref, {}).items() if not one.gone}
+        tills[till] = request or tills.get(till)
+        self._waiting[order_ref] = tills
+
+    def _tell(self, order_ref: str) -> None:
+        """Tell those who wait for an order what is new: that it is not final, or its end."""
+        kernel, tills = self._kernel, self._waiting.get(order_ref)
+        if kernel is None or tills is None:
+            return
+        try:
+            told = self._status(kernel, order_ref)
+        except OperatorError as failure:
+            kernel.failure = failure  # asked again with the next word about the order
+            return
+        if told.outcome is Outcome.NOT_FINAL and order_ref not in self._not_final:
+            self._not_final.add(order_ref)
+            for till in tills:
+                till.notify(told)
+        if not told.is_open:
+            self._not_final.discard(order_ref)
+            del self._waiting[order_ref]
+            for till, request in tills.items():
+                if request is None:
+                    till.notify(told)
+                else:
+                    till.answer(request, told)
+
+    # --- what is known ----------------------------------------------------------------------------------
+
+    def _status(self, kernel: Kernel, order_ref: str) -> Told:
+        """What can be said of an order now: the journal first, then the screen, then what was given back."""
+        attempts = kernel.attempts_of(order_ref)
+        on_screen = _order_of(kernel.state)
+        shown = on_screen if on_screen is not None and on_screen.order_ref == order_ref else None
+        for entry in attempts:
+            if entry.answer is None:
+                sent = shown is not None and isinstance(kernel.state, Sent)
+                outcome = Outcome.IN_PROGRESS if sent else Outcome.NOT_FINAL
+                return Told(outcome, order_ref, entry.order.amount, entry.ref, at_s=entry.at)
+            if entry.answer.result is Result.APPROVED:
+                return self._end(kernel, entry, entry.answer)
+        if shown is not None and isinstance(kernel.state, NothingSent | Sent):
+            return Told(Outcome.IN_PROGRESS, order_ref, shown.amount)
+        if order_ref in self._returned:
+            return self._returned[order_ref][1]
+        if attempts and attempts[0].answer is not None:
+            return self._end(kernel, attempts[0], attempts[0].answer)
+        return Told(Outcome.NOT_FOUND, order_ref)
+
+    def _readiness(self, kernel: Kernel) -> Told:
+        """Whether the smallest order there is could be paid by face now."""
+        smallest = Order("till-diagnosis", Money(1, self._currency), self._payee)
+        refusal = kernel.refusal_of(smallest)
+        if refusal is not None:
+            return Told(Outcome.OUT_OF_ORDER, code=refusal.reason.value)
+        return Told(Outcome.READY if isinstance(kernel.state, Idle | Over) else Outcome.BUSY)
+
+    @staticmethod
+    def _end(kernel: Kernel, entry: PaymentEntry, answer: Answer) -> Told:
+        setting = kernel.setting
+        receipt = Receipt.of(
+            entry.order,
+            entry.ref,
+            answer,
+            terminal_id=setting.terminal.terminal_id,
+            mode=setting.terminal.mode,
+            when=datetime.fromtimestamp(entry.at, setting.timezone).isoformat(" ", "seconds"),
+            provider=setting.policy.provider if setting.policy else "",
+            licence=setting.policy.licence if setting.policy else "",
+        )
+        return Told(
+            _OUTCOMES[answer.result],
+            entry.order.order_ref,
+            entry.order.amount,
+            entry.ref,
+            answer.code,
+            answer.approval,
+            answer.rrn,
+            answer.masked_payer,
+            entry.at,
+            tuple(render(receipt).splitlines()),
+        )
+
+
+def _order_of(state: State) -> Order | None:
+    return None if isinstance(state, Idle) else state.order
+
+
+@contextmanager
+def open_till(base: Base) -> Iterator[TillDesk]:
+    """The desk, and the wire that the configuration names for it: none, TCP or a serial line.
+
+    The desk goes into `open_kiosk`; tills are heard once it has joined the kernel.
+
+    Raises:
+        OperatorError: no key, or the address can't be listened on.
+    """
+    store = base.config.store
+    desk = TillDesk(payee=store.payee, currency=store.currency)
+    wire = _wire(base)
+    if wire is None:
+        yield desk
+        return
+    wire.open(desk.heard)
+    try:
+        yield desk
+    finally:
+        wire.close()
+
+
+def till_key_file(base: Base) -> Path:
+    """Where the key is that this kiosk shares with its till."""
+    return Path(base.config.till.key_file) if base.config.till.key_file else base.data_dir / KEY_NAME
+
+
+def _wire(base: Base) -> TillWire | None:
+    where = base.config.till
+    match where.link:
+        case "tcp":
+            from kiosk.devices.till_tcp import TcpTill
+
+            return TcpTill(
+                where.address,
+                where.port,
+                key=read_key(till_key_file(base)),
+                poi_id=base.config.store.terminal_id,
+                clock=base.clock,
+                warn=base.warn,
+            )
+        case "serial":
+            from kiosk.devices.till_serial import SerialTill
+
+            return SerialTill(where.device, where.baud, clock=base.clock, warn=base.warn)
+        case "off":
+            return None
