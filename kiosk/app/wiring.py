@@ -3,7 +3,8 @@
 `open_base` is a kiosk's data folder with what lives in it: configuration, key, gallery, trust in the
 acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk that can take a payment.
 
-    data folder:  kiosk.toml  device.key | keys.json  acquirer.json  policy.jws  gallery.fpk  journal.sqlite
+    data folder:  kiosk.toml  device.key | keys.json  tls.pem  acquirer.json  policy.jws
+                  gallery.fpk  journal.sqlite
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from kiosk.acquirer.client import AcquirerClient, Lost, PolicyReceived, Unsent
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Terminal, policy_request
 from kiosk.acquirer.policy import PolicyStore
+from kiosk.acquirer.tls import Tls, TlsIdentity, TlsTrust
 from kiosk.acquirer.trust import Trust, load_trust
 from kiosk.app.camera import Cameras
 from kiosk.app.config import Config, default_data_dir, load
@@ -30,6 +32,7 @@ from kiosk.app.look import CameraLooker
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.workers import AcquirerWorkers, SystemClock
 from kiosk.devices.key_software import SoftwareKey
+from kiosk.devices.tls_key import TlsKey
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Policy
 from kiosk.domain.payment import Answer, Order, Result
@@ -60,6 +63,7 @@ class Base:
         self.data_dir, self.config, self.warn = data_dir, config, warn
         self.clock = SystemClock()
         self._gallery_seen: tuple[int, int, int] | None = None
+        self._tls_made: tuple[tuple[int, int, int] | None, Tls] | None = None
 
     # --- camera and vision ---
 
@@ -132,7 +136,7 @@ class Base:
     @cached_property
     def gallery(self) -> Gallery:
         """Who is enrolled. A gallery of another embedding network is refused: its cosines mean nothing."""
-        seen = self._gallery_mark()
+        seen = _mark(self._gallery_file)
         loaded = self.load_gallery()
         gallery = loaded.gallery
         if loaded.warning:
@@ -151,19 +155,15 @@ class Base:
 
         OperatorError, at every call, while what is there now can't be believed.
         """
-        if self._gallery_mark() == self._gallery_seen:
+        if _mark(self._gallery_file) == self._gallery_seen:
             return None
         self._gallery_seen = None
         self.__dict__.pop("gallery", None)
         return self.gallery
 
-    def _gallery_mark(self) -> tuple[int, int, int] | None:
-        """Another one for every file that `GalleryStore.save` puts there."""
-        try:
-            found = (self.data_dir / "gallery.fpk").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+    @property
+    def _gallery_file(self) -> Path:
+        return self.data_dir / "gallery.fpk"
 
     def enrol(self, record: PayerRecord) -> None:
         """Add a payer (or put them in the place of the one with the same token), on the disk too."""
@@ -189,7 +189,7 @@ class Base:
             fcntl.flock(handle, fcntl.LOCK_EX)
             self.changed_gallery()
             yield
-            self._gallery_seen = self._gallery_mark()
+            self._gallery_seen = _mark(self._gallery_file)
         finally:
             os.close(handle)
 
@@ -197,7 +197,7 @@ class Base:
 
     @cached_property
     def trust(self) -> Trust:
-        """The acquirer's address and pinned keys."""
+        """The acquirer's address and pinned keys; production wants its TLS pinned too."""
         named = self.config.acquirer.trust_file
         places = [Path(named)] if named else [self.data_dir / place for place in TRUST_PLACES]
         path = next((place for place in places if is_there(place)), None)
@@ -207,7 +207,32 @@ class Base:
                 where=str(places[0]),
                 do="Copy the acquirer.json that your acquirer (or `kiosk sandbox`) gave you there.",
             )
-        return load_trust(path)
+        trust = load_trust(path)
+        if self.config.mode == "production" and trust.tls is None:
+            raise OperatorError(
+                f"{trust.base_url}: production wants an https address, and tls with a CA or pins",
+                where=str(path),
+                do="Ask the acquirer for an acquirer.json with both.",
+            )
+        return trust
+
+    @cached_property
+    def tls_key(self) -> TlsKey:
+        """This kiosk's end of the line: key and certificate, sealed under its own key."""
+        return TlsKey.of(self.data_dir, self.key)
+
+    def _tls(self) -> Tls | None:
+        """How the line is secured now: `kiosk keys tls install` may have brought a certificate meanwhile.
+
+        None for an address without TLS.
+        """
+        if not self.trust.base_url.startswith("https:"):
+            return None
+        mark = _mark(self.tls_key.file)
+        if self._tls_made is None or self._tls_made[0] != mark:
+            own = TlsIdentity(self.tls_key.file, self.tls_key.password) if mark else None
+            self._tls_made = mark, Tls(self.trust.tls or TlsTrust(), own)
+        return self._tls_made[1]
 
     def client(self, key: KeyPort | None = None) -> AcquirerClient:
         """A client that signs with `key`, or with the one that signs now: for one call, not for ever."""
@@ -216,6 +241,7 @@ class Base:
             key or self._key_now(),
             self.trust.acquirer_keys,
             self.clock,
+            tls=self._tls(),
             connect_timeout_s=self.config.acquirer.connect_timeout_s,
             answer_timeout_s=self.config.acquirer.answer_timeout_s,
         )
@@ -281,6 +307,15 @@ class Base:
             thresholds=thresholds_of(self.manifest.card(Role.EMBEDDING)),
             timezone=ZoneInfo(self.config.store.timezone),
         )
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    """Another one for every file that is put in the place of `path`; None: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class NoTill:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kiosk.cli import keys_tls
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
 
@@ -27,6 +28,8 @@ app = typer.Typer(
     "First: kiosk keys make, kiosk keys csr --out kiosk.csr, give that to the acquirer, kiosk doctor. "
     "Every 90 days: kiosk keys rotate, give the acquirer what it wrote, kiosk keys rotate.",
 )
+
+app.add_typer(keys_tls.app, name="tls")
 
 
 @app.command()
