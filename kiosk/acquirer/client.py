@@ -231,12 +231,12 @@ class AcquirerClient:
         target = self._path + exchange.path
         connection.request(request.method, target, exchange.body, headers, preload_content=False)
         with contextlib.closing(connection.getresponse()) as response:
+            connection.remember()
             received = b""
             while chunk := response.read(limit + 1 - len(received), decode_content=False):
                 received += chunk
                 if len(received) > limit:
                     raise ProtocolError(f"an answer of more than {limit} bytes")
-            connection.remember()
             return HttpAnswer(response.status, response.headers, request), received
 
 
@@ -327,7 +327,7 @@ class _Connection(HTTPConnection):
         self.timeout = self._answer_s
 
     def remember(self) -> None:
-        """The answer is there: keep what makes the next handshake shorter."""
+        """An answer begins, and what makes the next handshake shorter came before it: keep that."""
         if self._tls is not None and self._secured is not None:
             self._tls.remember(self._secured)
 

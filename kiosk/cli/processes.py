@@ -26,9 +26,9 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 @contextmanager
-def running_sandbox(folder: Path) -> Iterator[str]:
+def running_sandbox(folder: Path, *options: str) -> Iterator[str]:
     """`kiosk sandbox` on a free port with `folder` as its data folder; its address; ended with the block."""
-    arguments = command("sandbox", "--data-dir", folder, "--port", "0", "--until-parent-ends")
+    arguments = command("sandbox", "--data-dir", folder, "--port", "0", "--until-parent-ends", *options)
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""

@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from kiosk.cli import sandbox_tls
 from kiosk.cli.common import DataDir, Json, print_json, say
 from kiosk.cli.processes import end_with_parent
 
 __all__ = ["app"]
 
 app = typer.Typer(invoke_without_command=True)
+app.command()(sandbox_tls.certify)
+app.command()(sandbox_tls.revoke)
 
 
 @app.callback()
@@ -40,12 +43,16 @@ def sandbox(
     hardware_keys_only: Annotated[
         bool, typer.Option("--hardware-keys-only", help="Refuse kiosks whose key is a file (class dev).")
     ] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="TLS 1.3, for kiosks with a certificate of this sandbox (certify).")
+    ] = False,
     until_parent_ends: Annotated[bool, typer.Option("--until-parent-ends", hidden=True)] = False,
 ) -> None:
     """An acquirer in a box: real HTTP, real signatures, real books. Prints `sandbox ready URL`, then serves.
 
     State is in DATA_DIR/sandbox: acquirer.json (what a kiosk pins), terminals.json, payers.json, policy.json.
-    A kiosk with the same data folder is trusted and finds the sandbox by itself.
+    A kiosk with the same data folder is trusted and finds the sandbox by itself; with --tls and in demo or
+    test it gets its certificate, too.
 
     Its policy allows 30 approvals per payer and hour (then: declined, velocity); policy.json sets other caps.
 
@@ -57,10 +64,13 @@ def sandbox(
         end_with_parent()
     from kiosk.domain.errors import OperatorError
     from kiosk.sandbox.authorise import MODES
-    from kiosk.sandbox.server import serve
+    from kiosk.sandbox.server import home, serve
 
     if mode not in MODES:
         raise OperatorError(f"--mode {mode!r}", do=f"Use one of {', '.join(MODES)}.")
+    if tls:
+        home(_folder(data_dir))
+        sandbox_tls.provide(_folder(data_dir))
     serve(
         _folder(data_dir),
         host=host,
@@ -70,6 +80,7 @@ def sandbox(
         declined=frozenset(decline or ()),
         opening_minor=None if known_payers_only else 1_000_000,
         hardware_only=hardware_keys_only,
+        tls=tls,
         ready=lambda address: say(f"sandbox ready {address}"),
     )
 

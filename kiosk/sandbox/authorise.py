@@ -140,6 +140,11 @@ class Authoriser:
             with self._ledger.transaction():
                 self._ledger.bind(new, terminal)
 
+    def terminal(self, key_id: str) -> tuple[str, str] | None:
+        """Merchant and terminal that a key speaks for; None while it has named none."""
+        names = self._ledger.terminal(key_id).split("/")
+        return (names[0], names[-1]) if len(names) == 3 else None
+
     def policy(self) -> bytes:
         """The policy in force as a JWS: a new version when the terms changed or half its time is over."""
         terms, now = self._terms(), self._clock.utc_s()

@@ -41,6 +41,7 @@ from kiosk.acquirer.signing import (
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.payment import Result
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
+from kiosk.sandbox.ca import Authority, peer
 from kiosk.sandbox.faults import Fault, FaultPlan, Kind
 from kiosk.sandbox.files import only_one, write
 from kiosk.sandbox.keys import DEV, OwnKey, Terminals
@@ -77,9 +78,12 @@ def serve(
     declined: frozenset[str],
     opening_minor: int | None,
     hardware_only: bool = False,
+    tls: bool = False,
     ready: Callable[[str], None],
 ) -> None:
     """Serve until the process is told to stop; `ready` is called with the address once it listens.
+
+    `tls`: TLS 1.3, and only for kiosks with a certificate of this sandbox's CA.
 
     Raises:
         OperatorError: the address or the folder is taken, or a file of the folder can't be used.
@@ -91,10 +95,11 @@ def serve(
         closing(Ledger(folder / "ledger.sqlite")) as ledger,
     ):
         name = f"[{host}]" if ":" in host else host
-        base_url = f"http://{name}:{listening.getsockname()[1]}"
+        base_url = f"{'https' if tls else 'http'}://{name}:{listening.getsockname()[1]}"
+        authority = Authority(folder) if tls else None
         acquirer_key = OwnKey(folder / "acquirer.key", "acq")
         policy_key = OwnKey(folder / "policy.key", "pol")
-        _publish(folder, base_url, acquirer_key, policy_key)
+        _publish(folder, base_url, acquirer_key, policy_key, authority)
         clock = _SystemClock()
         authoriser = Authoriser(
             ledger, policy_key, folder, clock, mode=mode, declined=declined, opening_minor=opening_minor
@@ -108,7 +113,9 @@ def serve(
             clock=clock,
             plan=plan,
             hardware_only=hardware_only,
+            authority=authority,
         )
+        secured = authority.server(host) if authority else None
         config = uvicorn.Config(
             front.app(),
             http=_Protocol,
@@ -118,6 +125,7 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,
+            ssl_context_factory=(lambda *_: secured) if secured else None,
         )
         _Server(config, lambda: ready(base_url)).run(sockets=[listening])
 
@@ -132,20 +140,26 @@ class _SystemClock:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        made = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an answer in two writes is not held back
+        return made
     except OSError as error:
         raise OperatorError(
             f"can't listen on {host}:{port} ({error.strerror})", do="Use another --port; 0 takes a free one."
         ) from None
 
 
-def _publish(folder: Path, base_url: str, acquirer_key: OwnKey, policy_key: OwnKey) -> None:
+def _publish(
+    folder: Path, base_url: str, acquirer_key: OwnKey, policy_key: OwnKey, authority: Authority | None
+) -> None:
     """`acquirer.json`: what a kiosk pins."""
-    trust = {
+    trust: dict[str, object] = {
         "base_url": base_url,
         "acquirer_keys": {acquirer_key.key_id: acquirer_key.public_der},
         "policy_keys": {policy_key.key_id: policy_key.public_der},
     }
+    if authority is not None:
+        trust["tls"] = {"ca": [authority.root_der], "pins": authority.pins()}
     write(folder / "acquirer.json", msgspec.json.format(msgspec.json.encode(trust)))
 
 
@@ -195,7 +209,9 @@ class _Front:
         clock: _SystemClock,
         plan: FaultPlan,
         hardware_only: bool = False,
+        authority: Authority | None = None,
     ) -> None:
+        self._authority = authority
         self._base_url, self._authoriser, self._clock = base_url, authoriser, clock
         self._signer = Signer(key, clock)
         self._terminals, self._hardware_only = terminals, hardware_only
@@ -271,7 +287,11 @@ class _Front:
                 treated, content_type = problem(403, "key_class", "software keys are not taken"), JSON
             else:
                 self._authoriser.follow(who.key_id, self._terminals.followed(who.key_id))
-                treated = await treat(who, body)
+                refusal = self._wrong_line(http, who, body)
+                if refusal is None:
+                    treated = await treat(who, body)
+                else:
+                    treated, content_type = refusal, JSON
         except SignatureError as error:
             treated = problem(401, error.code, str(error))
             if error.code == "unsigned":
@@ -282,6 +302,21 @@ class _Front:
             treated, content_type = problem(503, "unavailable"), JSON
         answer = sign_answer(self._signer, request, treated.status, treated.body, content_type)
         return _faulty(fault, answer, treated.body)
+
+    def _wrong_line(self, http: Request, who: VerifiedRequest, body: bytes) -> Treated | None:
+        """The certificate at the other end has to be of the terminal that the signature speaks for."""
+        if self._authority is None:
+            return None
+        transport = _Protocol.open_by_peer[tuple(http.scope["client"])]
+        line = peer(transport.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        if self._authority.is_revoked(line.serial):
+            return problem(403, "certificate", f"certificate {line.serial} is revoked")
+        if line.until.timestamp() <= self._clock.utc_s():  # it may have ended since the handshake
+            return problem(403, "certificate", f"certificate {line.serial} has expired")
+        said = _named(body) or self._authoriser.terminal(who.key_id)
+        if said and said != (line.merchant, line.terminal):
+            return problem(403, "terminal", f"the certificate is for terminal {line.terminal}, not {said[1]}")
+        return None
 
     async def _treated(
         self, http: Request, who: VerifiedRequest, body: bytes, fault: Fault | None
@@ -326,6 +361,20 @@ class _Front:
         for name, value in http.headers.items():
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return HttpRequest(http.method, f"{self._base_url}{path}{'?' + query if query else ''}", headers)
+
+
+class _Named(msgspec.Struct):
+    merchant_id: str
+    terminal_id: str
+
+
+def _named(body: bytes) -> tuple[str, str] | None:
+    """Merchant and terminal that a message names; None when it names none, or can't be read."""
+    try:
+        named = msgspec.json.decode(body, type=_Named)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+    return named.merchant_id, named.terminal_id
 
 
 async def _body(http: Request) -> bytes | None:
