@@ -13,17 +13,23 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from kiosk.acquirer.client import Unsent
 from kiosk.acquirer.journal import InUse
 from kiosk.app.camera import REFUSALS_NAME, Refusals
+from kiosk.app.till import till_key_file
 from kiosk.app.wiring import Base
 from kiosk.assets import assets_dir
 from kiosk.devices.cameras import open_source
 from kiosk.devices.guard import Check as GuardCheck
 from kiosk.devices.guard import Finding, FrameGuard, GuardError, PinState, difference, pin_state
+from kiosk.devices.till_tcp import TcpTill
+from kiosk.devices.tls_key import DUE_DAYS
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
 from kiosk.domain.ports import Mode
 from kiosk.frames import FrameSource, SourceInfo, SourceKind
+from kiosk.till.channel import KEY_BYTES
+from kiosk.till.key import read_key
 from kiosk.vision.models import Manifest, read_model, uncleared
 
 if TYPE_CHECKING:
@@ -63,8 +69,10 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         ("key", lambda: _key(base)),
         ("journal", lambda: _journal(base)),
         ("gallery", lambda: _gallery(base)),
+        ("tls", lambda: _tls(base)),
         ("acquirer", lambda: _acquirer(base)),  # brings the policy, where it answers
         ("policy", lambda: _policy(base)),
+        ("till_link", lambda: _till_link(base)),
         ("screen", _screen),
     )
     for name, check in parts:
@@ -343,6 +351,49 @@ def _capped(merchant: Limits, ceiling: Limits) -> str:
     )
 
 
+def _tls(base: Base) -> Check:
+    """Who is at the two ends of the line to the acquirer, found out by a handshake."""
+    address = base.trust.base_url
+    if not address.startswith("https:"):
+        return Check("tls", "amber", f"{address} is not encrypted", "Production wants an https acquirer.")
+    greeted, own = base.client().greet(), base.tls_key.installed()
+    if isinstance(greeted, Unsent):
+        if not greeted.code:
+            return Check("tls", "amber", f"unavailable: {greeted.why}", "Mend the acquirer's line first.")
+        over = own is not None and own.until.timestamp() <= time.time()
+        code = "own_expired" if greeted.code == "own_refused" and over else greeted.code
+        why = f"{greeted.why}, which ended {own.until:%Y-%m-%d}" if own is not None and over else greeted.why
+        return Check("tls", "red", f"{address}: {why}", _MEND_TLS[code])
+    detail = f"TLS 1.3 in {greeted.ms:.0f} ms; the acquirer's certificate until {greeted.until:%Y-%m-%d}"
+    if base.trust.tls is None:
+        return Check("tls", "amber", f"{detail}, of any public authority", "Production wants it pinned.")
+    if own is None:
+        return Check("tls", "amber", f"{detail}; this kiosk shows none", _CERTIFY)
+    days = (own.until.timestamp() - time.time()) / 86_400
+    detail += f"; this kiosk's, {own.serial} for {own.terminal}, until {own.until:%Y-%m-%d}"
+    return Check("tls", "green", detail) if days > DUE_DAYS else Check("tls", "amber", detail, _CERTIFY)
+
+
+_CERTIFY: Final = "Run `kiosk keys tls csr`, let the acquirer certify it, run `kiosk keys tls install`."
+_OTHER_SERVER: Final = (
+    "Do not go round this: somebody may stand between. Ask the acquirer whether it changed its certificate, "
+    "and take a new acquirer.json from it by another way."
+)
+_MEND_TLS: Final = {
+    "server_untrusted": _OTHER_SERVER,
+    "server_pin": _OTHER_SERVER,
+    "server_name": "Check base_url in acquirer.json: the certificate is for another host. " + _OTHER_SERVER,
+    "server_expired": "Compare this kiosk's clock (timedatectl); if it is right, the acquirer has to renew.",
+    "version": "The acquirer, or a box between, must speak TLS 1.3: no payment is sent over less.",
+    "own_missing": "Run `kiosk keys tls make` first. " + _CERTIFY,
+    "own_expired": "Compare this kiosk's clock (timedatectl). " + _CERTIFY,
+    "own_revoked": "Ask the acquirer why; then `kiosk keys tls make`. " + _CERTIFY,
+    "own_refused": _CERTIFY,
+    "handshake": "Check port and address in acquirer.json: what answers there speaks something else.",
+}
+"""What a technician does about each `TlsError.code`."""
+
+
 def _acquirer(base: Base) -> Check:
     started = time.monotonic()
     problem = base.fetch_policy()
@@ -350,6 +401,38 @@ def _acquirer(base: Base) -> Check:
     if problem:
         return Check("acquirer", "red", f"{address}: {problem}", "Check the network and that it is running.")
     return Check("acquirer", "green", f"{address} answered in {(time.monotonic() - started) * 1000:.0f} ms")
+
+
+def _till_link(base: Base) -> Check:
+    """Whether a till could reach this kiosk: its key, and the address or port that is to be listened on."""
+    where = base.config.till
+    if where.link == "off":
+        return Check("till_link", "green", "off: no till opens orders here")
+    if where.link == "serial":
+        detail = f"serial line {where.device}, {where.baud} bits a second"
+        if not Path(where.device).is_char_device():
+            return Check("till_link", "red", f"{detail}: not there", "Check cable, adapter and till.device.")
+        if not os.access(where.device, os.R_OK | os.W_OK, effective_ids=True):
+            return Check("till_link", "red", f"{detail}: may not be used", "Add the user to group dialout.")
+        return Check("till_link", "green", detail)
+    read_key(till_key_file(base))
+    detail = f"TCP, {where.address} port {where.port}"
+    if not _running(base):
+        wire = TcpTill(where.address, where.port, key=bytes(KEY_BYTES), poi_id="", clock=base.clock)
+        try:
+            wire.open(lambda request, till: None)
+        finally:
+            wire.close()
+    return Check("till_link", "green", detail)
+
+
+def _running(base: Base) -> bool:
+    """Whether a kiosk runs on this data folder now: then it is the one that listens."""
+    try:
+        with base.journal():
+            return False
+    except InUse:
+        return True
 
 
 def _screen() -> Check:

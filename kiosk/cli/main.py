@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 from kiosk import __version__
-from kiosk.cli import bench, demo, doctor, enrol, keys, look, models, pay, resolve, run, sandbox, screenshot
+from kiosk.cli import (
+    bench,
+    demo,
+    doctor,
+    enrol,
+    keys,
+    look,
+    models,
+    pay,
+    resolve,
+    run,
+    sandbox,
+    sandbox_till,
+    screenshot,
+    till,
+)
 from kiosk.cli import eval as evaluate
 from kiosk.cli.common import complain, print_json, say
 from kiosk.domain.errors import KioskError
@@ -58,6 +73,8 @@ app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(till.app, name="till")
+sandbox.app.command("till")(sandbox_till.till)
 
 
 def _wrong(line: str) -> int:

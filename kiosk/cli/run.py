@@ -30,11 +30,13 @@ def run(
 ) -> None:
     """Run the kiosk on this screen until it is closed.
 
-    What was open when it last stopped is resolved behind the idle screen.
+    What was open when it last stopped is resolved behind the idle screen. A till opens orders where till.link
+    says how (docs/till.md).
 
     Example: kiosk run --windowed --amount 38.50
     """
     from kiosk.app.front import Front, crash_on_bugs, shop_of
+    from kiosk.app.till import open_till
     from kiosk.app.wiring import open_base, open_kiosk
     from kiosk.ui.window import application, has_display, run_window
 
@@ -56,7 +58,7 @@ def run(
                 raise OperatorError(str(error), where="--amount") from None
         crash_on_bugs()
         app = application()
-        with open_kiosk(base, camera=camera) as kiosk:
+        with open_till(base) as desk, open_kiosk(base, camera=camera, till=desk) as kiosk:
             if kiosk.policy_problem:
                 complain(f"the acquirer gave no policy now ({kiosk.policy_problem}); the stored one is used")
             from kiosk.ui.bridge import Bridge
@@ -67,6 +69,7 @@ def run(
                 front.pressed,
                 dark=base.config.screen.theme == "dark",
             )
+            desk.join(kiosk.kernel)
             front.start(bridge)
             if order is not None:
                 kiosk.kernel.post(Offer(order))

@@ -19,8 +19,8 @@ import serial
 
 from kiosk.domain.errors import ProtocolError
 from kiosk.domain.ports import Clock
-from kiosk.domain.till import Outcome, Request, Till, Told
-from kiosk.till.ecr import Link, Reply, read_request, write_reply
+from kiosk.domain.till import Answered, News, Rejected, Request, Said, Till, Told
+from kiosk.till.ecr import Link, read_request, write_said
 
 __all__ = ["REOPEN_MS", "SerialTill"]
 
@@ -41,10 +41,10 @@ class _Line:
         self._wire = wire
 
     def answer(self, request: Request, told: Told) -> None:
-        self._wire.post(self, Reply(request.id, told))
+        self._wire.post(self, Answered(request.id, told))
 
     def notify(self, told: Told) -> None:
-        self._wire.post(self, Reply("", told))
+        self._wire.post(self, News(told))
 
 
 class SerialTill:
@@ -64,7 +64,7 @@ class SerialTill:
         self._port: Any = None
         self._line = _Line(self)
         self._out = bytearray()
-        self._said: deque[tuple[_Line, Reply]] = deque()
+        self._said: deque[tuple[_Line, Said]] = deque()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -84,9 +84,9 @@ class SerialTill:
         self._woken.close()
         self._waker.close()
 
-    def post(self, line: _Line, reply: Reply) -> None:
+    def post(self, line: _Line, said: Said) -> None:
         """From any thread: say it on the wire's own."""
-        self._said.append((line, reply))
+        self._said.append((line, said))
         self._wake()
 
     def _wake(self) -> None:
@@ -123,9 +123,9 @@ class SerialTill:
             for body in self._link.feed(data, now):
                 self._hear(body, now)
         while self._said:
-            line, reply = self._said.popleft()
-            if line is self._line and not line.gone:
-                self._link.send(write_reply(reply), now)
+            line, said = self._said.popleft()
+            if not line.gone:
+                self._link.send(write_said(said), now)
         self._link.tick(now)
         self._out += self._link.take()
         if self._port is not None and self._out:
@@ -137,7 +137,7 @@ class SerialTill:
         try:
             request = read_request(body)
         except ProtocolError as error:
-            self._link.send(write_reply(Reply("", Told(Outcome.NOT_FOUND), str(error))), now)
+            self._link.send(write_said(Rejected(str(error))), now)
             return
         self._heard(request, self._line)
 

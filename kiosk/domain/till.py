@@ -15,7 +15,21 @@ from typing import Final, Protocol
 
 from kiosk.domain.money import Money
 
-__all__ = ["Abort", "AskStatus", "Diagnose", "OpenPayment", "Outcome", "Request", "Till", "TillWire", "Told"]
+__all__ = [
+    "Abort",
+    "Answered",
+    "AskStatus",
+    "Diagnose",
+    "News",
+    "OpenPayment",
+    "Outcome",
+    "Rejected",
+    "Request",
+    "Said",
+    "Till",
+    "TillWire",
+    "Told",
+]
 
 ORDER_REF: Final = re.compile(r"[!-~]{1,64}", re.ASCII)
 """Printable ASCII without a space: both wires carry it as it is."""
@@ -127,6 +141,32 @@ class Told:
     def is_open(self) -> bool:
         """Whether an end is still to come."""
         return self.outcome in (Outcome.IN_PROGRESS, Outcome.NOT_FINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to the till's request with that `id`."""
+
+    id: str
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """About an order that the till waits for: it is not final, or its end."""
+
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What the till sent was no request; `why` is for whoever builds the till."""
+
+    why: str
+
+
+Said = Answered | News | Rejected
+"""All that a kiosk says to a till."""
 
 
 class Till(Protocol):

@@ -19,17 +19,28 @@ from urllib.parse import quote, unquote
 
 from kiosk.domain.errors import ProtocolError
 from kiosk.domain.money import Money
-from kiosk.domain.till import Abort, AskStatus, Diagnose, OpenPayment, Outcome, Request, Told
+from kiosk.domain.till import (
+    Abort,
+    Answered,
+    AskStatus,
+    Diagnose,
+    News,
+    OpenPayment,
+    Outcome,
+    Rejected,
+    Request,
+    Said,
+    Told,
+)
 
 __all__ = [
     "MAX_PAYLOAD",
     "Link",
-    "Reply",
     "frame",
-    "read_reply",
     "read_request",
-    "write_reply",
+    "read_said",
     "write_request",
+    "write_said",
 ]
 
 STX, ETX, ENQ, ACK, NAK, FS = 0x02, 0x03, 0x05, 0x06, 0x15, 0x1C
@@ -206,18 +217,10 @@ class Link:
 _TYPES: Final[dict[type[Request], str]] = {OpenPayment: "P", Abort: "A", AskStatus: "S", Diagnose: "D"}
 _SAFE: Final = "".join(chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%")
 _LINE: Final = "\n"
+FIELDS: Final = 10
+"""Of what the kiosk says of an order."""
 _NUMBER: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,35}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the kiosk says: the answer to the request `id`, or (empty `id`) news of an order."""
-
-    id: str
-    told: Told
-    error: str = ""
-    """Why what the till sent was no request; `told` says nothing then."""
 
 
 def _write(kind: str, *fields: str) -> str:
@@ -279,12 +282,19 @@ def read_request(body: str) -> Request:
     raise ProtocolError(f"no request of type {kind[:1]!r} with {len(fields)} fields")
 
 
-def write_reply(reply: Reply) -> str:
+def write_said(said: Said) -> str:
     """The kiosk's answer (R), news (N) or complaint (E) as a payload's body."""
-    if reply.error:
-        return _write("E", reply.error[:200])
-    told = reply.told
-    fields = (
+    match said:
+        case Answered(name, told):
+            return _write("R", name, *_fields(told))
+        case News(told):
+            return _write("N", *_fields(told))
+        case Rejected(why):
+            return _write("E", why[:200])
+
+
+def _fields(told: Told) -> tuple[str, ...]:
+    return (
         told.outcome.value,
         told.order_ref,
         str(told.amount.minor) if told.amount else "",
@@ -296,24 +306,23 @@ def write_reply(reply: Reply) -> str:
         told.masked_payer,
         _LINE.join(told.receipt),
     )
-    return _write("R", reply.id, *fields) if reply.id else _write("N", *fields)
 
 
-def read_reply(body: str) -> Reply:
+def read_said(body: str) -> Said:
     """What the kiosk says in a payload's body.
 
     Raises:
         ProtocolError: not a kiosk's payload.
     """
-    kind, fields = _read(body)
-    match kind, fields:
+    match _read(body):
         case "E", [why]:
-            return Reply("", Told(Outcome.NOT_FOUND), why)
-        case "R", [name, *said] if len(said) == 10 and name:
-            return Reply(name, _told(said))
-        case "N", [*said] if len(said) == 10:
-            return Reply("", _told(said))
-    raise ProtocolError(f"no reply of type {kind[:1]!r} with {len(fields)} fields")
+            return Rejected(why)
+        case "R", [name, *fields] if name and len(fields) == FIELDS:
+            return Answered(name, _told(fields))
+        case "N", [*fields] if len(fields) == FIELDS:
+            return News(_told(fields))
+        case kind, fields:
+            raise ProtocolError(f"nothing that a kiosk says: {kind[:1]!r} with {len(fields)} fields")
 
 
 def _told(fields: list[str]) -> Told:

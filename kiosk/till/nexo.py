@@ -20,9 +20,21 @@ from msgspec import Meta
 
 from kiosk.domain.errors import ProtocolError
 from kiosk.domain.money import Money
-from kiosk.domain.till import Abort, AskStatus, Diagnose, OpenPayment, Outcome, Request, Told
+from kiosk.domain.till import (
+    Abort,
+    Answered,
+    AskStatus,
+    Diagnose,
+    News,
+    OpenPayment,
+    Outcome,
+    Rejected,
+    Request,
+    Said,
+    Told,
+)
 
-__all__ = ["Answered", "KioskSession", "LoggedIn", "News", "Rejected", "TillSession"]
+__all__ = ["KioskSession", "LoggedIn", "TillSession"]
 
 PROTOCOL_VERSION: Final = "3.1"
 
@@ -489,28 +501,6 @@ class LoggedIn:
     poi_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The answer to the request with that `id`."""
-
-    id: str
-    told: Told
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """An event about an order."""
-
-    told: Told
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """What this till sent was no request of the link."""
-
-    why: str
-
-
 class TillSession:
     """A till's side of a connection: what it writes, and what it reads of the kiosk's."""
 
@@ -542,7 +532,7 @@ class TillSession:
             case Diagnose():
                 return _encode(msgspec.structs.replace(message, diagnosis_request=DiagnosisRequest()))
 
-    def read(self, body: bytes) -> LoggedIn | Answered | News | Rejected | None:
+    def read(self, body: bytes) -> Said | LoggedIn | None:
         """What the kiosk says; None for the end of a session.
 
         Raises:
