@@ -96,6 +96,11 @@ class Tls:
             self._context.load_default_certs()
         if identity is not None:
             self._show(identity)
+        self._hung_up = (
+            TlsError("own_missing", "it hung up, and this kiosk shows no certificate")
+            if identity is None
+            else TlsError("own_refused", "it hung up on seeing this kiosk's certificate")
+        )
         self._sessions: deque[ssl.SSLSession] = deque(maxlen=KEPT_SESSIONS)
 
     def _show(self, identity: TlsIdentity) -> None:
@@ -126,8 +131,8 @@ class Tls:
         wrapped = _spoken(lambda: self._context.wrap_socket(sock, server_hostname=host, session=earlier))
         try:
             self._check_pin(wrapped)
-            if not wrapped.session_reused:
-                _wait_until_accepted(wrapped)
+            if not wrapped.session_reused and not _is_accepted(wrapped):
+                raise self._hung_up
         except OSError:
             wrapped.close()
             raise
@@ -156,8 +161,9 @@ def spki_pin(public: bytes) -> str:
     return "sha256/" + base64.b64encode(hashlib.sha256(public).digest()).decode()
 
 
-def _wait_until_accepted(sock: ssl.SSLSocket) -> None:
-    """TlsError when the server refuses us, or says something although nobody asked."""
+def _is_accepted(sock: ssl.SSLSocket) -> bool:
+    """False when the server hangs up, without a word, on seeing our certificate. TlsError: with one, or it
+    says something although nobody asked."""
     patience, until = sock.gettimeout(), time.monotonic() + ACCEPTED_S
     sock.setblocking(False)
     while not (sock.session and sock.session.has_ticket):
@@ -168,8 +174,13 @@ def _wait_until_accepted(sock: ssl.SSLSocket) -> None:
             said = _spoken(lambda: sock.recv(1))
         except ssl.SSLWantReadError:
             continue
-        raise TlsError("handshake", "it speaks before it was asked" if said else "it hung up")
+        except ConnectionError:
+            return False
+        if said:
+            raise TlsError("handshake", "it speaks before it was asked")
+        return False
     sock.settimeout(patience)
+    return True
 
 
 def _spoken(call: Callable[[], T]) -> T:

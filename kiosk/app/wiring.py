@@ -280,6 +280,12 @@ class Base:
                     where=self.trust.base_url,
                     do='Use one on a token (key.store = "token"); nothing was charged.',
                 )
+            case Lost(code="certificate" | "terminal", why=why):
+                raise OperatorError(
+                    f"the acquirer does not take this kiosk's TLS certificate ({why})",
+                    where=self.trust.base_url,
+                    do="Run `kiosk keys tls csr` and have it certified anew; nothing was charged.",
+                )
             case Unsent(why) | Lost(why):
                 return why
         return "it does not give a policy"

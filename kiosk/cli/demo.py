@@ -84,8 +84,8 @@ def demo(
     folder = keep or Path(tempfile.mkdtemp(prefix="kiosk-demo-"))
     started = time.monotonic()
     try:
-        with running_sandbox(folder) as address:
-            say(f"sandbox acquirer at {address} (a process of its own, every message signed)")
+        with running_sandbox(folder, "--tls") as address:
+            say(f"sandbox acquirer at {address} (a process of its own: TLS 1.3 with certificates on both sides, every message signed)")
             _enrol(folder)
             _sell(folder, paced=display)
             _ledger(folder)

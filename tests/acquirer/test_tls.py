@@ -259,23 +259,65 @@ def test_a_server_that_drips_in_the_handshake_is_not_waited_for(pki):
     assert time.monotonic() - started < 2
 
 
-@pytest.mark.parametrize(("said", "why"), [(b"", "hung up"), (b"hello", "before it was asked")])
-def test_a_server_that_does_not_wait_for_the_request_was_sent_nothing(pki, said, why):
-    context = pki.authority.server("127.0.0.1")
+def eager(context: ssl.SSLContext, then):
+    """A server that gives no tickets, and does not wait for the request."""
     context.num_tickets = 0
 
-    def speaks(connection):
+    def work(connection):
         with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
-            if said:
-                secured.sendall(said)
-            else:
-                secured.unwrap()
+            then(secured)
 
-    with rude(speaks) as address:
+    return work
+
+
+def test_a_server_that_speaks_before_it_was_asked_was_sent_nothing(pki):
+    work = eager(pki.authority.server("127.0.0.1"), lambda secured: secured.sendall(b"hello"))
+    with rude(work) as address:
         reply = client(address, tls=Tls(pki.trust, pki.identity())).send(a_payment(an_effect()))
-    assert isinstance(reply, Unsent), reply
-    assert why in reply.why
-    assert reply.code == "handshake"
+    assert reply == Unsent("it speaks before it was asked", "handshake")
+
+
+def reset(secured):
+    secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+
+
+@pytest.mark.parametrize("then", [lambda secured: secured.unwrap(), reset], ids=["closed", "reset"])
+def test_a_server_that_hangs_up_on_seeing_our_certificate_was_sent_nothing(pki, then):
+    with rude(eager(pki.authority.server("127.0.0.1"), then)) as address:
+        reply = client(address, tls=Tls(pki.trust, pki.identity())).send(a_payment(an_effect()))
+    assert reply == Unsent("it hung up on seeing this kiosk's certificate", "own_refused")
+
+
+def test_a_reset_while_we_wait_is_a_refusal_too(pki, monkeypatch):
+    """Whether a reset is read as one or as an end is a matter of timing."""
+
+    def recv(self, *_):
+        raise ConnectionResetError
+
+    monkeypatch.setattr(ssl.SSLSocket, "recv", recv)
+    context = pki.authority.server("127.0.0.1")
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = f"https://127.0.0.1:{listening.getsockname()[1]}"
+
+    def work():
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    reply = client(address, tls=Tls(pki.trust, pki.identity())).send(a_payment(an_effect()))
+    thread.join(10)
+    listening.close()
+    assert reply.code == "own_refused"
+
+
+def test_a_server_that_hangs_up_although_we_show_nothing_wants_a_certificate(pki):
+    context = pki.authority.server("127.0.0.1")
+    context.verify_mode = ssl.CERT_NONE
+    with rude(eager(context, lambda secured: secured.unwrap())) as address:
+        reply = client(address, tls=Tls(pki.trust)).send(a_payment(an_effect()))
+    assert reply.code == "own_missing"
 
 
 # --- the kiosk's own file -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from kiosk.acquirer.client import AcquirerClient
+from kiosk.acquirer.tls import Tls
 from kiosk.acquirer.trust import Trust, load_trust
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.sandbox.ledger import Ledger, LedgerRow
@@ -35,12 +36,15 @@ class Running:
         self.key = SoftwareKey.load_or_create(self.folder / "device.key")
         self.trust = load_trust(self.folder / "sandbox" / "acquirer.json")
 
-    def client(self, key: Any = None, *, shift_s: float = 0, answer_timeout_s: float = 10) -> AcquirerClient:
+    def client(
+        self, key: Any = None, *, shift_s: float = 0, answer_timeout_s: float = 10, tls: Tls | None = None
+    ) -> AcquirerClient:
         return AcquirerClient(
             self.address,
             key or self.key,
             self.trust.acquirer_keys,
             Now(shift_s),
+            tls=tls,
             answer_timeout_s=answer_timeout_s,
         )
 
