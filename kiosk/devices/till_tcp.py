@@ -106,7 +106,7 @@ class TcpTill:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self._address, self._wanted_port))
-            listener.listen(MAX_CONNECTIONS)
+            listener.listen()
         except OSError as error:
             listener.close()
             raise OperatorError(
@@ -197,16 +197,15 @@ class TcpTill:
             self._drop(connection)
             return
         try:
-            bodies = connection.channel.feed(data)
+            for body in connection.channel.feed(data):
+                said = connection.session.read(body, self._clock.utc_s())
+                if isinstance(said, bytes):
+                    connection.out += connection.channel.seal(said)
+                else:
+                    self._heard(said, connection)
         except ProtocolError as error:
             self._refuse(connection, str(error))
             return
-        for body in bodies:
-            said = connection.session.read(body, self._clock.utc_s())
-            if isinstance(said, bytes):
-                connection.out += connection.channel.seal(said)
-            else:
-                self._heard(said, connection)
         connection.set_deadline(self._clock.monotonic_ms())
 
     def _say(self) -> None:

@@ -123,7 +123,7 @@ class TcpLine:
             data = b""
         if not data:
             raise VanishedError
-        return self._channel.feed(data)
+        return list(self._channel.feed(data))
 
 
 class SerialLine:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from kiosk.domain.errors import ProtocolError
@@ -58,19 +59,16 @@ class Channel:
         """Whether a frame (or the greeting) has begun and its end has not come."""
         return bool(self._received)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The bodies that `data`, after what came before it, completes.
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bodies that `data`, after what came before it, completes; each is verified before it comes.
 
         Raises:
             ProtocolError: not a frame of the other side's. The connection is worth nothing any more.
         """
         self._received += data
-        if not self._keys and not self._greeted():
-            return []
-        bodies = []
-        while (body := self._next()) is not None:
-            bodies.append(body)
-        return bodies
+        if self._keys or self._greeted():
+            while (body := self._next()) is not None:
+                yield body
 
     def seal(self, body: bytes) -> bytes:
         """`body` as this side's next frame."""
