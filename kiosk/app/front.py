@@ -16,8 +16,8 @@ from kiosk.app.config import Config
 from kiosk.app.wiring import Kiosk
 from kiosk.domain.challenge import ChallengeKind
 from kiosk.domain.limits import Policy
-from kiosk.domain.payment import Approved, Means, NotSent, Refused, State
-from kiosk.domain.receipt import render
+from kiosk.domain.payment import Approved, Idle, Means, NotSent, Refused, State
+from kiosk.domain.receipt import for_qr
 from kiosk.ui.bridge import Bridge, Outgoing
 from kiosk.ui.view import ChooseLanguage, ChooseReceipt, Closed, Hint, Look, ReceiptKind, ReceiptStatus, Shop
 from kiosk.vision.quality import Hint as VisionHint
@@ -63,6 +63,7 @@ class Front:
         self.kiosk = kiosk
         self._bridge: Bridge | None = None
         self._state: State = kiosk.kernel.state
+        self._language: str = kiosk.base.config.screen.language
         self._thread = threading.Thread(target=kiosk.kernel.run, name="kernel", daemon=True)
 
     def pressed(self, outgoing: Outgoing) -> None:
@@ -70,8 +71,8 @@ class Front:
         match outgoing:
             case ChooseReceipt():
                 self._show_receipt()
-            case ChooseLanguage():
-                pass  # the bridge has turned its own page; no payment knows of languages
+            case ChooseLanguage(code):
+                self._language = code  # the bridge has turned its own page; no payment knows of languages
             case event:
                 self.kiosk.kernel.post(event)
 
@@ -98,6 +99,8 @@ class Front:
 
     def _show(self, state: State) -> None:
         self._state = state
+        if isinstance(state, Idle):  # a language belongs to one shopper
+            self._language = self.kiosk.base.config.screen.language
         failure = self.kiosk.looker.failure or self.kiosk.kernel.failure
         if failure is not None and isinstance(state, Refused | NotSent):
             self.kiosk.base.warn(
@@ -118,4 +121,4 @@ class Front:
     def _show_receipt(self) -> None:
         state, receipt = self._state, self.kiosk.kernel.last_receipt
         if self._bridge is not None and receipt is not None and isinstance(state, Approved):
-            self._bridge.show(state, receipt=ReceiptStatus.QR, qr=render(receipt))
+            self._bridge.show(state, receipt=ReceiptStatus.QR, qr=for_qr(receipt, language=self._language))

@@ -455,7 +455,7 @@ class Kernel:
             effect.answer,
             terminal_id=self.setting.terminal.terminal_id,
             mode=self.setting.terminal.mode,
-            when=when.isoformat(" ", "seconds"),
+            when=when,
             masked_payer=self._masked.pop(effect.ref, ""),
             provider=policy.provider if policy else "",
             licence=policy.licence if policy else "",

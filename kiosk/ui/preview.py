@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import segno
 from PySide6.QtCore import Property, QObject, QPointF, QRectF, QSizeF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QRadialGradient
 from PySide6.QtQml import qmlRegisterType
 from PySide6.QtQuick import QQuickItem, QQuickPaintedItem
 
+from kiosk import qr
 from kiosk.frames import Frame
 
 __all__ = ["PREVIEW_SIDE_PX", "FacePreview", "QrCode", "mirrored_image", "register_types"]
@@ -23,8 +23,6 @@ PREVIEW_SIDE_PX: Final = 720
 """The preview's longer side: more is not seen in an oval, and costs."""
 SOFT_EDGE: Final = 0.05
 """Part of the oval's radius over which it fades out."""
-QUIET_ZONE: Final = 4
-"""Modules of white around a QR code (ISO/IEC 18004)."""
 
 
 def mirrored_image(frame: Frame) -> QImage:
@@ -146,8 +144,8 @@ def _filling(picture: QImage, size: QSizeF) -> QRectF:
 
 def _qr(text: str) -> QImage:
     """One pixel a module, the quiet zone included."""
-    code = segno.make(text, error="l", micro=False)
-    dark = np.array([list(row) for row in code.matrix_iter(border=QUIET_ZONE)], dtype=np.uint8)
+    rows = qr.modules(text)
+    dark = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
     grey = np.ascontiguousarray(255 * (1 - dark), dtype=np.uint8)
     side = grey.shape[0]
     return QImage(grey.data, side, side, side, QImage.Format.Format_Grayscale8).copy()

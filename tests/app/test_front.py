@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QGuiApplication
 
+from kiosk.app.config import Config
 from kiosk.app.front import Front
 from kiosk.app.look import CameraLooker
 from kiosk.app.wiring import Kiosk
@@ -98,7 +99,7 @@ class Counter:
         self.shop, self.camera, self.shown = Shop(folder), LitCamera(), []
         looker = CameraLooker(lambda: self.camera, eyes, Rules(), mode="test", model_ids=("net-1",))  # type: ignore[arg-type]
         self.shop.kernel._looker = looker
-        base = SimpleNamespace(warn=lambda line: None)
+        base = SimpleNamespace(warn=lambda line: None, config=Config())
         self.looker, self.kernel = looker, self.shop.kernel
         self.front = Front(Kiosk(base, self.kernel, looker, ""))  # type: ignore[arg-type]
         self.bridge = Bridge(SHOP, self.front.pressed, guard_ms=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import combinations, product
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PySide6.QtTest import QTest
 
 from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.payment import Answer, PayWithFace, Result
-from kiosk.domain.receipt import Receipt, render
+from kiosk.domain.receipt import Receipt, for_qr
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.screenshot import NOW, ORIENTATIONS, SCENES, SHOP, Picture, bridge_for
 from kiosk.ui.texts import languages, texts
@@ -261,14 +262,14 @@ def test_a_whole_receipt_can_be_scanned(orientation: str, draw) -> None:
 
     answer = Answer(Result.APPROVED, approval="A1B2C3", rrn="123456789012")
     state = next(scene.showing.state for scene in SCENES if scene.name == "approved")
-    receipt = render(
+    receipt = for_qr(
         Receipt.of(
             state.order,
             state.ref,
             answer,
             terminal_id="T-1",
             mode="demo",
-            when="2026-11-25 01:00",
+            when=datetime(2026, 11, 25, 1, tzinfo=UTC),
             masked_payer="*明",
             provider=SHOP.provider,
             licence=SHOP.licence,
