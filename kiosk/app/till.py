@@ -115,7 +115,7 @@ class TillDesk:
         name, state = order.order_ref, self._kernel.state if self._kernel else Idle()
         outcome = Outcome.ABORTED if self._aborting == name else Outcome.RETURNED
         code = self._refusal[1] if self._refusal[0] == name else ""
-        if isinstance(state, OtherMeans):
+        if not code and isinstance(state, OtherMeans):
             code = f"by_{state.means}"
         requests = [asked.id for asked in self._waiting.get(name, {}).values() if asked is not None]
         self._returned[name] = ("".join(requests[-1:]), Told(outcome, name, order.amount, code=code))
@@ -277,7 +277,7 @@ class TillDesk:
             answer,
             terminal_id=setting.terminal.terminal_id,
             mode=setting.terminal.mode,
-            when=datetime.fromtimestamp(entry.at, setting.timezone).isoformat(" ", "seconds"),
+            when=datetime.fromtimestamp(entry.at, setting.timezone),
             provider=setting.policy.provider if setting.policy else "",
             licence=setting.policy.licence if setting.policy else "",
         )
