@@ -202,20 +202,22 @@ def for_qr(receipt: Receipt, *, language: str = "en") -> str:
     banner, title, _ = _heads(receipt, texts)
     heads = [banner, clean(receipt.payee), title, texts.copy if receipt.copy else ""]
     rows = _rows(receipt, texts)
-    keep = isolated if texts.mirrored else str
     provider = {texts.provider, texts.licence}
     essential = {texts.time, texts.terminal, texts.attempt}
-    shorter = (
-        (heads, rows),
-        (heads, [row for row in rows if row[0] not in provider]),
-        ([banner, title], [rows[0], *(row for row in rows if row[0] in essential)]),
+    longer = (rows, [row for row in rows if row[0] not in provider])
+    shortest = [rows[0], *(row for row in rows if row[0] in essential)]
+    whole = (_scanned(heads, below, texts) for below in longer)
+    return next(
+        (text for text in whole if len(text.encode()) <= MAX_QR_BYTES),
+        _scanned([banner, title], shortest, texts),
     )
-    for top, below in shorter:
-        lines = [line for line in top if line] + [f"{label}: {keep(clean(value))}" for label, value in below]
-        text = "\n".join(lines) + "\n"
-        if len(text.encode()) <= MAX_QR_BYTES:
-            break
-    return text
+
+
+def _scanned(heads: list[str], rows: list[tuple[str, str]], texts: Texts) -> str:
+    keep = isolated if texts.mirrored else str
+    return _page(
+        [line for line in heads if line], [f"{label}: {keep(clean(value))}" for label, value in rows]
+    )
 
 
 def render_close(slip: CloseSlip, *, language: str = "en", columns: int = COLUMNS) -> str:
