@@ -243,9 +243,16 @@ def sign_request(
 def sign_answer(
     signer: Signer, request: HttpRequest, status: int, body: bytes, content_type: str = JSON
 ) -> HttpAnswer:
-    """The signed answer to `request`, which must carry a signature (good or not) to be bound to."""
+    """The signed answer to `request`, bound to the signature (good or not) that it carries.
+
+    Raises:
+        SignatureError: it carries nothing that an answer can be bound to.
+    """
     answer = HttpAnswer(status, {"Content-Type": content_type}, request)
-    signer.apply(answer, _covered_answer(request), body)
+    try:
+        signer.apply(answer, _covered_answer(request), body)
+    except HTTPMessageSignaturesException as error:
+        raise SignatureError("unsigned", str(error)) from None
     return answer
 
 

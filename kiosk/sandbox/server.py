@@ -13,14 +13,14 @@ import re
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -276,7 +276,7 @@ class _Front:
         fault: Fault | None,
         content_type: str,
     ) -> Response:
-        """Verify, treat, sign; a call that carries no signature can't be answered by a bound one."""
+        """Verify, treat, sign; a call that carries nothing to bind to is refused without a signature."""
         request = self._as_signed(http)
         body = await _body(http)
         try:
@@ -293,14 +293,14 @@ class _Front:
                 else:
                     treated, content_type = refusal, JSON
         except SignatureError as error:
-            treated = problem(401, error.code, str(error))
-            if error.code == "unsigned":
-                return Response(treated.body, 401, media_type=JSON)
-            content_type = JSON
+            treated, content_type = problem(401, error.code, str(error)), JSON
         except OperatorError as error:  # a full disk, a file of the folder that can't be used any more
             LOG.error("%s", error)
             treated, content_type = problem(503, "unavailable"), JSON
-        answer = sign_answer(self._signer, request, treated.status, treated.body, content_type)
+        try:
+            answer = sign_answer(self._signer, request, treated.status, treated.body, content_type)
+        except SignatureError:  # not even a bad signature: this call was refused above
+            return Response(treated.body, treated.status, media_type=JSON)
         return _faulty(fault, answer, treated.body)
 
     def _wrong_line(self, http: Request, who: VerifiedRequest, body: bytes) -> Treated | None:
@@ -381,10 +381,11 @@ async def _body(http: Request) -> bytes | None:
     """The whole body, kept for a second look; None when it is too large."""
     if not hasattr(http.state, "body"):
         body = b""
-        async for chunk in http.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                return None
+        with suppress(ClientDisconnect):  # half a body does not have the digest of the whole
+            async for chunk in http.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    return None
         http.state.body = body
     kept: bytes = http.state.body
     return kept
