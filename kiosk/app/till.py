@@ -69,11 +69,11 @@ _OUTCOMES: Final = {
 class TillDesk:
     """`kiosk.domain.ports.TillLink` for the kernel; `join` it to the kernel that was made with it.
 
-    `currency`: what this kiosk takes; `payee` stands on the screen.
+    `currency`: what this kiosk takes; `payee` stands on the screen; `language`: of the receipts' lines.
     """
 
-    def __init__(self, *, payee: str, currency: str) -> None:
-        self._payee, self._currency = payee, currency
+    def __init__(self, *, payee: str, currency: str, language: str = "en") -> None:
+        self._payee, self._currency, self._language = payee, currency, language
         self._kernel: Kernel | None = None
         self._room = threading.BoundedSemaphore(MAX_HEARD)
         self._waiting: dict[str, dict[Till, OpenPayment | None]] = {}
@@ -268,8 +268,7 @@ class TillDesk:
             return Told(Outcome.OUT_OF_ORDER, code=refusal.reason.value)
         return Told(Outcome.READY if isinstance(kernel.state, Idle | Over) else Outcome.BUSY)
 
-    @staticmethod
-    def _end(kernel: Kernel, entry: PaymentEntry, answer: Answer) -> Told:
+    def _end(self, kernel: Kernel, entry: PaymentEntry, answer: Answer) -> Told:
         setting = kernel.setting
         receipt = Receipt.of(
             entry.order,
@@ -291,7 +290,7 @@ class TillDesk:
             answer.rrn,
             answer.masked_payer,
             entry.at,
-            tuple(render(receipt).splitlines()),
+            tuple(render(receipt, language=self._language).splitlines()),
         )
 
 
@@ -309,7 +308,7 @@ def open_till(base: Base) -> Iterator[TillDesk]:
         OperatorError: no key, or the address can't be listened on.
     """
     store = base.config.store
-    desk = TillDesk(payee=store.payee, currency=store.currency)
+    desk = TillDesk(payee=store.payee, currency=store.currency, language=base.config.screen.language)
     wire = _wire(base)
     if wire is None:
         yield desk

@@ -4,7 +4,7 @@ Pure: bytes and milliseconds in, payloads and bytes out; both sides are the same
 delivered once, whole and with the right check character, or not at all: a repeat is acknowledged and dropped
 by its sequence number. A line that goes silent costs a bounded number of tries, then what waited is given up.
 
-    STX 02 | payload: printable ASCII (20..7E) and FS (1C), at most 4,096 bytes | ETX 03 | LRC
+    STX 02 | payload: printable ASCII (20..7E) and FS (1C), at most 8,192 bytes | ETX 03 | LRC
     LRC     exclusive or of every byte of the payload and ETX
     payload two digits of sequence (01 to 99, then 01), one letter of type, then fields, each after an FS
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -44,8 +44,8 @@ __all__ = [
 ]
 
 STX, ETX, ENQ, ACK, NAK, FS = 0x02, 0x03, 0x05, 0x06, 0x15, 0x1C
-MAX_PAYLOAD: Final = 4096
-"""A result with a long receipt in Chinese, percent-encoded, is about 3 kB."""
+MAX_PAYLOAD: Final = 8192
+"""A result with a receipt of 40 full lines of Chinese, percent-encoded, is 7.6 kB."""
 ACK_MS: Final = 1_000
 """How long a frame waits for its ACK or NAK, from when its last byte could be on the line."""
 BYTE_MS: Final = 500
@@ -217,6 +217,7 @@ class Link:
 _TYPES: Final[dict[type[Request], str]] = {OpenPayment: "P", Abort: "A", AskStatus: "S", Diagnose: "D"}
 _SAFE: Final = "".join(chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%")
 _LINE: Final = "\n"
+SEQUENCE_DIGITS: Final = 2
 FIELDS: Final = 10
 """Of what the kiosk says of an order."""
 _NUMBER: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -283,14 +284,24 @@ def read_request(body: str) -> Request:
 
 
 def write_said(said: Said) -> str:
-    """The kiosk's answer (R), news (N) or complaint (E) as a payload's body."""
+    """The kiosk's answer (R), news (N) or complaint (E) as a payload's body.
+
+    A receipt that does not fit a payload is left out: the result is worth more.
+    """
     match said:
         case Answered(name, told):
-            return _write("R", name, *_fields(told))
+            return _write_told("R", (name,), told)
         case News(told):
-            return _write("N", *_fields(told))
+            return _write_told("N", (), told)
         case Rejected(why):
             return _write("E", why[:200])
+
+
+def _write_told(kind: str, names: tuple[str, ...], told: Told) -> str:
+    body = _write(kind, *names, *_fields(told))
+    if len(body) <= MAX_PAYLOAD - SEQUENCE_DIGITS:
+        return body
+    return _write(kind, *names, *_fields(replace(told, receipt=())))
 
 
 def _fields(told: Told) -> tuple[str, ...]:
