@@ -196,7 +196,7 @@ def for_qr(receipt: Receipt, *, language: str = "en") -> str:
     shows it without a network, and nobody learns who looked.
 
     Where long names make it longer, the rows that only say who provides the payment go first, then all but
-    the essential: outcome, amount, time, terminal and attempt.
+    the essential: outcome, copy, amount, time, terminal and attempt.
     """
     texts = LANGUAGES[language]
     banner, title, _ = _heads(receipt, texts)
@@ -209,7 +209,7 @@ def for_qr(receipt: Receipt, *, language: str = "en") -> str:
     whole = (_scanned(heads, below, texts) for below in longer)
     return next(
         (text for text in whole if len(text.encode()) <= MAX_QR_BYTES),
-        _scanned([banner, title], shortest, texts),
+        _scanned([banner, title, heads[-1]], shortest, texts),
     )
 
 

@@ -346,6 +346,7 @@ def test_a_code_of_the_longest_names_still_says_what_was_paid_when_and_where() -
     assert lines == [
         "*** TRAINING: NOTHING REAL IS CHARGED ***",
         "PAYMENT APPROVED",
+        "* COPY *",
         "TOTAL: ¥ 38.50",
         "Time: 2026-11-25 16:00:03 +08:00",
         "Terminal: T-1",
