@@ -12,7 +12,7 @@ JOBS    ?= 2
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-convert check faults mutate bench bench-peers agreement lock models screenshots machine clean
+.PHONY: help setup demo test test-convert check faults mutate bench bench-peers agreement lock models screenshots machine openapi protocol-test clean
 
 help: ## say what there is
 	@echo "facepay-kiosk: a kiosk that people pay at by looking"
@@ -44,6 +44,7 @@ check: setup ## lint, types, layers, links, what is in the tree
 	@$(BIN)/python tools/check_links.py
 	@$(BIN)/python tools/check_tree.py
 	@$(BIN)/python tools/draw_machine.py --check
+	@$(BIN)/python tools/protocol.py --check
 
 faults: setup ## break kiosk, acquirer and network at every step [SCHEDULES=1000000 KILLS=1000 JSON=1; SEED=n: print one]
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED),--schedules $(or $(SCHEDULES),1000000) \
@@ -78,6 +79,13 @@ bench-peers: setup ## the kiosk's vision against face_recognition (dlib) and Med
 
 screenshots: setup ## every screen x language x orientation x theme as PNG [OUT=folder]
 	@QT_QPA_PLATFORM=offscreen QT_QUICK_BACKEND=software $(BIN)/kiosk screenshot --all $(OUT)/screenshots
+
+openapi: setup ## write docs/openapi.json and the tables of docs/protocol.md from the messages
+	@$(BIN)/python tools/protocol.py
+
+protocol-test: setup ## every bit of a signed message, and thousands of calls by docs/openapi.json [JOBS=2]
+	@PROTOCOL_TESTS=whole $(BIN)/python -m pytest -n $(JOBS) tests/acquirer/test_tampering.py tests/sandbox/test_tampering.py \
+	  tests/sandbox/test_openapi.py tests/fuzz
 
 machine: setup ## draw docs/payment-machine.md from the payment machine
 	@$(BIN)/python tools/draw_machine.py
