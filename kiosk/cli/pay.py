@@ -54,8 +54,12 @@ __all__ = ["pay"]
 MAX_ORDER: Final = 128
 LIMITS: Final = {
     LimitKind.PER_PAYMENT: "one payment at most",
+    LimitKind.PER_PERSON_HOUR: "one person in one hour, with what was paid before, at most",
     LimitKind.PER_PERSON_DAY: "one person in one day, with what was paid before, at most",
     LimitKind.PER_KIOSK_DAY: "this kiosk in one day, with what was paid before, at most",
+    LimitKind.PER_PERSON_HOUR_COUNT: "payments of one person in one hour, at most",
+    LimitKind.PER_PERSON_DAY_COUNT: "payments of one person in one day, at most",
+    LimitKind.PER_KIOSK_DAY_COUNT: "payments at this kiosk in one day, at most",
 }
 REFUSALS: Final = {
     Reason.NOT_RECOGNISED: "not recognised; look again or pay another way",

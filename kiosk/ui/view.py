@@ -698,7 +698,8 @@ class _Teller:
         title = self.say(f"refused.{refusal.reason}_title")
         if refusal.reason is Reason.OVER_LIMIT and refusal.limit:
             limit = refusal.limit
-            return title, self.say(f"refused.over_limit_{limit.kind}", limit=_amount(limit.limit))
+            cap = limit.limit if isinstance(limit.limit, int) else _amount(limit.limit)
+            return title, self.say(f"refused.over_limit_{limit.kind}", limit=cap)
         return title, self.say(f"refused.{refusal.reason}_body")
 
     # --- what became of it ---
