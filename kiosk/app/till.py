@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ from kiosk.domain.payment import (
     Done,
     Idle,
     NothingSent,
+    NotSent,
     Offer,
     Order,
     OtherMeans,
@@ -66,6 +67,17 @@ _OUTCOMES: Final = {
 }
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A till that is told the end of an order: as the answer to `request`, or (None) as news.
+
+    `knows`: it has been told that the order is not final.
+    """
+
+    request: OpenPayment | None
+    knows: bool
+
+
 class TillDesk:
     """`kiosk.domain.ports.TillLink` for the kernel; `join` it to the kernel that was made with it.
 
@@ -76,16 +88,14 @@ class TillDesk:
         self._payee, self._currency, self._language = payee, currency, language
         self._kernel: Kernel | None = None
         self._room = threading.BoundedSemaphore(MAX_HEARD)
-        self._waiting: dict[str, dict[Till, OpenPayment | None]] = {}
-        """By order: who waits for its end, as the answer to a request or (None) as news."""
-        self._not_final: set[str] = set()
-        """Orders of which the waiting tills have been told that they are not final."""
+        self._waiting: dict[str, dict[Till, _Waiting]] = {}
+        """By order: who wants to hear its end."""
         self._returned: OrderedDict[str, tuple[str, Told]] = OrderedDict()
         """By order: the request that it was given back to, and what was said."""
         self._refusal = ("", "")
         """The last order that was refused on the screen, and why."""
         self._aborting = ""
-        self._seen: State = Idle()
+        self._seen: State | None = None
 
     def join(self, kernel: Kernel) -> None:
         """From now on tills are heard."""
@@ -112,17 +122,8 @@ class TillDesk:
 
     def handed_back(self, order: Order) -> None:
         """Nothing was charged and nothing is under way."""
-        name, state = order.order_ref, self._kernel.state if self._kernel else Idle()
-        outcome = Outcome.ABORTED if self._aborting == name else Outcome.RETURNED
-        code = self._refusal[1] if self._refusal[0] == name else ""
-        if not code and isinstance(state, OtherMeans):
-            code = f"by_{state.means}"
-        requests = [asked.id for asked in self._waiting.get(name, {}).values() if asked is not None]
-        self._returned[name] = ("".join(requests[-1:]), Told(outcome, name, order.amount, code=code))
-        self._returned.move_to_end(name)
-        if len(self._returned) > MAX_RETURNED:
-            self._returned.popitem(last=False)
-        self._look_again(name)
+        self._give_back(order.order_ref, order.amount)
+        self._look_again(order.order_ref)
 
     def not_to_be_paid(self, order: Order) -> None:
         """The journal says why."""
@@ -139,14 +140,10 @@ class TillDesk:
         if kernel is None or kernel.state is self._seen:
             return
         self._seen = kernel.state
-        order = _order_of(kernel.state)
-        if order is None:
-            return
         if isinstance(kernel.state, Refused):
-            self._refusal = (order.order_ref, kernel.state.reason.value)
-        if isinstance(kernel.state, OtherMeans) and order.order_ref in self._waiting:
-            self.handed_back(order)  # to staff, or to the acquirer's own means
-        self._look_again(order.order_ref)
+            self._refusal = (kernel.state.order.order_ref, kernel.state.reason.value)
+        for order_ref in self._waiting:
+            self._look_again(order_ref)
 
     def _take(self, kernel: Kernel, request: Request, till: Till) -> None:
         self._room.release()
@@ -159,7 +156,7 @@ class TillDesk:
                 case AskStatus(order_ref=order_ref):
                     told = self._status(kernel, order_ref)
                     if told.is_open:
-                        self._wait(till, order_ref, None)
+                        self._wait(till, order_ref, None, told)
                     till.answer(request, told)
                 case Diagnose():
                     till.answer(request, self._readiness(kernel))
@@ -174,7 +171,7 @@ class TillDesk:
             if known.amount != request.amount:
                 till.answer(request, Told(Outcome.MISMATCH, name, known.amount))
             elif known.is_open:
-                self._wait(till, name, request)
+                self._wait(till, name, request, known)
                 if known.outcome is Outcome.NOT_FINAL:
                     till.notify(known)
             else:
@@ -197,7 +194,7 @@ class TillDesk:
             return
         self._returned.pop(name, None)
         self._refusal = ("", "")
-        self._wait(till, name, request)
+        self._wait(till, name, request, Told(Outcome.IN_PROGRESS))
         kernel.handle(Offer(Order(name, request.amount, self._payee)))
 
     def _abort(self, kernel: Kernel, order_ref: str) -> Told:
@@ -209,10 +206,13 @@ class TillDesk:
         told = self._status(kernel, order_ref)
         return replace(told, outcome=Outcome.TOO_LATE) if told.is_open else told
 
-    def _wait(self, till: Till, order_ref: str, request: OpenPayment | None) -> None:
+    def _wait(self, till: Till, order_ref: str, request: OpenPayment | None, told: Told) -> None:
         """Remember who wants to hear the order's end; the newest request of a till is the one answered."""
-        tills = {one: asked for one, asked in self._waiting.get(order_ref, {}).items() if not one.gone}
-        tills[till] = request or tills.get(till)
+        tills = {one: waiting for one, waiting in self._waiting.get(order_ref, {}).items() if not one.gone}
+        before = tills.pop(till, None)  # it comes last again: the newest request is the order's
+        if request is None and before is not None:
+            request = before.request
+        tills[till] = _Waiting(request, told.outcome is Outcome.NOT_FINAL)
         self._waiting[order_ref] = tills
 
     def _tell(self, order_ref: str) -> None:
@@ -223,20 +223,18 @@ class TillDesk:
         try:
             told = self._status(kernel, order_ref)
         except OperatorError as failure:
-            kernel.failure = failure  # asked again with the next word about the order
+            kernel.failure, self._seen = failure, None  # asked again at the next tick
             return
-        if told.outcome is Outcome.NOT_FINAL and order_ref not in self._not_final:
-            self._not_final.add(order_ref)
-            for till in tills:
-                till.notify(told)
         if not told.is_open:
-            self._not_final.discard(order_ref)
             del self._waiting[order_ref]
-            for till, request in tills.items():
-                if request is None:
-                    till.notify(told)
-                else:
-                    till.answer(request, told)
+        for till, waiting in tills.items():
+            if told.outcome is Outcome.NOT_FINAL and not waiting.knows:
+                waiting.knows = True
+                till.notify(told)
+            elif not told.is_open and waiting.request is not None:
+                till.answer(waiting.request, told)
+            elif not told.is_open:
+                till.notify(told)
 
     # --- what is known ----------------------------------------------------------------------------------
 
@@ -258,7 +256,29 @@ class TillDesk:
             return self._returned[order_ref][1]
         if attempts and attempts[0].answer is not None:
             return self._end(kernel, attempts[0], attempts[0].answer)
+        if order_ref in self._waiting:  # it left the screen on a way of which no till is told
+            asked = self._asked(order_ref)
+            return self._give_back(order_ref, asked.amount if asked else None)
         return Told(Outcome.NOT_FOUND, order_ref)
+
+    def _give_back(self, order_ref: str, amount: Money | None) -> Told:
+        """Remember that the order is the till's again, as the answer to the last request for it."""
+        outcome = Outcome.ABORTED if self._aborting == order_ref else Outcome.RETURNED
+        asked, state = self._asked(order_ref), self._kernel.state if self._kernel else Idle()
+        code = self._refusal[1] if self._refusal[0] == order_ref else ""
+        if not code and isinstance(state, OtherMeans | NotSent) and state.order.order_ref == order_ref:
+            code = f"by_{state.means}" if isinstance(state, OtherMeans) else "not_sent"
+        told = Told(outcome, order_ref, amount, code=code)
+        self._returned[order_ref] = (asked.id if asked else "", told)
+        self._returned.move_to_end(order_ref)
+        if len(self._returned) > MAX_RETURNED:
+            self._returned.popitem(last=False)
+        return told
+
+    def _asked(self, order_ref: str) -> OpenPayment | None:
+        """The last request for an order among those that wait for an answer."""
+        tills = self._waiting.get(order_ref, {}).values()
+        return next((waiting.request for waiting in reversed(tills) if waiting.request is not None), None)
 
     def _readiness(self, kernel: Kernel) -> Told:
         """Whether the smallest order there is could be paid by face now."""

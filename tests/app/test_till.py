@@ -317,6 +317,29 @@ def test_an_order_that_nobody_took_comes_back_with_why(shop: Counter) -> None:
     assert [told.code for _, told in shop.one.answers] == ["", "not_recognised"]
 
 
+def test_an_order_that_staff_took_over_and_freed_at_once_still_comes_back(shop: Counter) -> None:
+    shop.order()
+    shop.kernel.handle(PayAnotherWay(Means.STAFF))
+    shop.kernel.handle(Done())
+    shop.later(250)
+    assert shop.one.outcomes == [("1", "returned")]
+    assert shop.one.answers[0][1].amount == Money(3850, "CNY")
+
+
+def test_an_order_that_the_journal_could_not_take_was_not_sent_and_comes_back(
+    shop: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*anything: object, **more: object) -> None:
+        raise OperatorError("the disk is full")
+
+    shop.order()
+    monkeypatch.setattr(shop.journal, "open_attempt", full)
+    shop.press()
+    assert shop.acquirer.sent == []
+    ((_, told),) = shop.one.answers
+    assert (told.outcome, told.code) == (Outcome.RETURNED, "not_sent")
+
+
 def test_a_returned_order_may_be_offered_anew_but_a_repeated_request_is_answered(shop: Counter) -> None:
     shop.order("1")
     shop.kernel.handle(PayAnotherWay(Means.TILL))
@@ -396,8 +419,8 @@ def test_a_journal_that_can_t_be_read_is_out_of_order_and_never_not_found(
     shop.drain()
     assert len(shop.one.answers) == 3
     monkeypatch.undo()
-    shop.hear(AskStatus("5", "A-1"))
-    assert shop.one.outcomes[-1] == ("5", "returned")
+    shop.later(250)
+    assert shop.one.outcomes[-1] == ("1", "returned"), "as soon as it can be read again"
 
 
 # --- status, readiness, floods ---
