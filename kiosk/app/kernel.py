@@ -515,13 +515,19 @@ class Kernel:
 
     def refusal_of(self, order: Order) -> Refuse | None:
         """Why `order` can't be paid by face whoever looks; None when it can."""
-        verdict = self._verdict(order, token="")
+        verdict = self._verdict(order)
         if verdict is None:
-            return Refuse(Reason.FACE_NOT_ALLOWED)
+            return self._closed()
         return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
 
-    def _verdict(self, order: Order, token: str) -> limits.Verdict | None:
-        """What the caps say of `order` now; None when it can't be paid by face at all."""
+    def _closed(self) -> Refuse:
+        """No payment by face at all; where the law of the place says so, in its words."""
+        policy = self.setting.policy
+        note = policy.law_note if policy is not None and not policy.face_allowed else ""
+        return Refuse(Reason.FACE_NOT_ALLOWED, note=note)
+
+    def _verdict(self, order: Order, payer: Payer | None = None) -> limits.Verdict | None:
+        """What the caps say of `order` now, for `payer` or for anybody; None: no payment by face at all."""
         policy = self.setting.policy
         if (
             policy is None
@@ -534,11 +540,12 @@ class Kernel:
             self._check_key()  # what could not be signed is not begun
             if self._journal.is_paid_or_open(order.order_ref):
                 return None
-            spent = self._journal.spent_today(token, self._today())
+            spent = self._journal.spent_today(payer.token if payer else "", self._today())
         except OperatorError as failure:
             self.failure = failure
             return None
-        return limits.check(order.amount, spent, policy.ceiling, self.setting.merchant)
+        own = payer.limits if payer else limits.NO_LIMITS
+        return limits.check(order.amount, spent, policy.ceiling, policy.law, self.setting.merchant, own)
 
     def _looked(self, digits: str | None) -> Looked:
         """From a look (and digits) to the machine's event: search, decide, then hold it against the caps."""
@@ -559,9 +566,10 @@ class Kernel:
         )
         if not isinstance(decision, Accept):
             return Looked(decision)
-        payer, verdict = self._people.payer(decision.token), self._verdict(order, decision.token)
+        payer = self._people.payer(decision.token)
+        verdict = self._verdict(order, payer)
         if verdict is None:  # not at the offer, but since: the policy ran out, or the journal fails
-            return Looked(Refuse(Reason.FACE_NOT_ALLOWED))
+            return Looked(self._closed())
         decision = within_limits(decision, verdict)
         if not isinstance(decision, Accept) or payer is None:
             return Looked(decision)

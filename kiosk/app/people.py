@@ -55,7 +55,9 @@ class EnrolledPeople:
         record = self.gallery.payer(token)
         if record is None:
             return None
-        return Payer(record.token, record.masked_name, record.masked_account, record.consent_ref)
+        return Payer(
+            record.token, record.masked_name, record.masked_account, record.consent_ref, record.limits
+        )
 
     def _follow(self) -> None:
         fresh = self._changed()

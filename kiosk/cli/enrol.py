@@ -10,6 +10,7 @@ import typer
 
 from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.money import Money, MoneyError
 
 __all__ = ["enrol", "forget"]
 
@@ -31,6 +32,12 @@ def enrol(
         str, typer.Option(help="Last four digits of the phone number, for close calls.", show_default=False)
     ] = "",
     consent: Annotated[str, typer.Option(metavar="REF", help="Which consent this rests on.")] = "consent-v1",
+    limit_per_payment: Annotated[
+        str, typer.Option(metavar="AMOUNT", help="The most this payer pays at once, by their own wish.")
+    ] = "",
+    limit_per_day: Annotated[
+        str, typer.Option(metavar="AMOUNT", help="The most this payer pays in a day, by their own wish.")
+    ] = "",
     data_dir: DataDir = None,
     config: ConfigFile = None,
     json: Json = False,
@@ -40,7 +47,9 @@ def enrol(
     A payer who is enrolled already is replaced. Exit code 0 enrolled, 12 presentation attack suspected,
     13 no usable face, 2 wrong use.
 
-    Example: kiosk enrol --camera ming/ --payer tok-7f3a --name "Ming" --digits 1234
+    A payer's own limits lie under the shop's and the acquirer's: they can only lower them.
+
+    Example: kiosk enrol --camera ming/ --payer tok-7f3a --name "Ming" --digits 1234 --limit-per-day 200.00
     """
     if not _TOKEN.fullmatch(payer):
         raise OperatorError(
@@ -53,10 +62,16 @@ def enrol(
     from kiosk.app.enrol import capture
     from kiosk.app.wiring import open_base
     from kiosk.domain.decision import LookOutcome
+    from kiosk.domain.limits import Limits
     from kiosk.domain.masking import mask_account, mask_name
     from kiosk.gallery.template import PayerRecord, Reference, Template
 
     with open_base(data_dir, config, complain) as base, base.cameras.opened(camera) as source:
+        currency = base.config.store.currency
+        own = Limits(
+            per_payment=_minor("--limit-per-payment", limit_per_payment, currency),
+            per_person_day=_minor("--limit-per-day", limit_per_day, currency),
+        )
         vision = base.vision()
         found = capture(source, vision, base.look_rules())
         if found.outcome is not LookOutcome.LIVE or found.reference is None:
@@ -78,12 +93,25 @@ def enrol(
                 consent_ref=consent,
                 enrolled_at_s=int(time.time()),
                 references=(Reference(Template(found.reference), base.embedding_id()),),
+                limits=own,
             )
         )
         found.reference.fill(0.0)
         made_of = f"{found.looks} look{'s' * (found.looks != 1)}"
         line = f"enrolled {payer} from {made_of}; {base.gallery.size} enrolled here"
         _end(json, payer, found.outcome, found.looks, line)
+
+
+def _minor(option: str, amount: str, currency: str) -> int | None:
+    """The amount that was given for `option`, in minor units; None when it was not."""
+    if not amount:
+        return None
+    try:
+        return Money.parse(amount, currency).minor
+    except MoneyError as error:
+        raise OperatorError(
+            f"{option} {amount[:40]!r}: {error}", do="Give an amount such as 200.00."
+        ) from None
 
 
 def _end(as_json: bool, payer: str, outcome: str, looks: int, line: str) -> None:

@@ -219,6 +219,8 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
         case Refused(refusal=refusal) if refusal.limit is not None:
             cap = refusal.limit
             return f"{order.amount} is over the limit: {LIMITS[cap.kind]} {cap.limit}"
+        case Refused(refusal=refusal) if refusal.note:
+            return f"{REFUSALS[state.reason]}: {refusal.note}"
         case Refused() if not kiosk.base.gallery.size and state.reason is Reason.NOT_RECOGNISED:
             return "not recognised: nobody is enrolled here (see `kiosk enrol`)"
         case Refused() if state.reason is Reason.NO_FACE and (look := kiosk.looker.last) and look.frames_used:

@@ -165,10 +165,11 @@ class AskSecondFactor:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """No. `limit` says which cap, in words for the screen's text table, when the reason is OVER_LIMIT."""
+    """No. `limit` says which cap when the reason is OVER_LIMIT; `note` is what the law says."""
 
     reason: Reason
     limit: OverLimit | None = None
+    note: str = ""
 
 
 Decision = Accept | AskSecondFactor | Refuse

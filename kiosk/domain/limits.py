@@ -21,6 +21,7 @@ from kiosk.domain.money import MAX_MINOR, Money
 
 __all__ = [
     "MAX_COUNT",
+    "NO_LIMITS",
     "Allowed",
     "LimitKind",
     "Limits",
@@ -79,6 +80,10 @@ class Limits:
             if value is not None and (type(value) is not int or not 0 <= value <= most):
                 unit = "payments" if is_count else "minor units"
                 raise ValueError(f"limit {field.name} is {value!r}: whole {unit} in 0..{most}")
+
+
+NO_LIMITS: Final = Limits()
+"""A layer that lowers nothing."""
 
 
 @dataclass(frozen=True, slots=True)

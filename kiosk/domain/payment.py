@@ -33,6 +33,7 @@ from typing import Final, assert_never
 
 from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import Accept, AskSecondFactor, Decision, Factor, Reason, Refuse
+from kiosk.domain.limits import NO_LIMITS, Limits
 from kiosk.domain.money import Money
 
 # --- values ---------------------------------------------------------------------------------------------
@@ -53,12 +54,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who was recognised: an opaque `token` for the acquirer, masked texts for the screen, nothing else."""
+    """Who was recognised: an opaque `token` for the acquirer, masked texts for the screen, nothing else.
+
+    `limits`: what this payer allows themselves, under the merchant's and the acquirer's caps.
+    """
 
     token: str
     masked_name: str
     masked_account: str
     consent_ref: str
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)

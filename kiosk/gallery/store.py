@@ -25,6 +25,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import Limits
+from kiosk.domain.money import MAX_MINOR
 from kiosk.domain.ports import KeyPort
 from kiosk.gallery.gallery import Engine, Gallery
 from kiosk.gallery.template import MAX_REFERENCES, MAX_TEXT, TEMPLATE_SIZE, PayerRecord, Reference, Template
@@ -60,6 +62,7 @@ class Loaded:
 
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+_Minor = Annotated[int, msgspec.Meta(ge=0, le=MAX_MINOR)]
 
 
 class _Person(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -73,6 +76,8 @@ class _Person(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     enrolled_at_s: int
     model_id: _Text
     references: Annotated[int, msgspec.Meta(ge=1, le=MAX_REFERENCES)]
+    limit_per_payment: _Minor | None = None
+    limit_per_day: _Minor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +223,7 @@ def _parse(header: _Header, body: memoryview) -> Iterator[PayerRecord]:
             references=tuple(
                 Reference(Template(next(vectors)), person.model_id) for _ in range(person.references)
             ),
+            limits=Limits(person.limit_per_payment, person.limit_per_day),
         )
 
 
@@ -260,6 +266,8 @@ def _person(record: PayerRecord) -> _Person:
         record.enrolled_at_s,
         record.model_id,
         len(record.references),
+        record.limits.per_payment,
+        record.limits.per_person_day,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiosk.domain.limits import NO_LIMITS, Limits
+
 __all__ = ["MAX_REFERENCES", "TEMPLATE_SIZE", "PayerRecord", "Reference", "Template", "cosine"]
 
 TEMPLATE_SIZE: Final = 192
@@ -87,7 +89,8 @@ class PayerRecord:
     `token` is the acquirer's opaque name for the payer; `masked_name` and `masked_account` are what the
     confirm page shows; `digits` are the last four of the phone number, or "" where none were given; they are
     kept nowhere but in the encrypted gallery. `enrolled_at_s` is seconds since 1970 (UTC). 1 to 8 references,
-    all of one network. ValueError for anything else.
+    all of one network. `limits`: what this person allows themselves, for a payment and for a day.
+    ValueError for anything else.
     """
 
     token: str
@@ -97,6 +100,7 @@ class PayerRecord:
     consent_ref: str
     enrolled_at_s: int
     references: tuple[Reference, ...] = field(repr=False)
+    limits: Limits = NO_LIMITS
 
     def __post_init__(self) -> None:
         for name in ("token", "masked_name", "masked_account", "consent_ref"):
@@ -109,6 +113,8 @@ class PayerRecord:
             raise ValueError(f"a person has 1 to {MAX_REFERENCES} references, not {len(self.references)}")
         if len({reference.model_id for reference in self.references}) != 1:
             raise ValueError("a person's references come from one network")
+        if self.limits != Limits(self.limits.per_payment, self.limits.per_person_day):
+            raise ValueError("a person's own limits are for a payment and for a day")
 
     @property
     def model_id(self) -> str:

@@ -694,13 +694,13 @@ class _Teller:
         )
 
     def _why(self, refusal: Refuse) -> tuple[str, str]:
-        """Title and body of a refusal; a limit names its amount."""
+        """Title and body of a refusal; a limit names its amount, the law speaks for itself."""
         title = self.say(f"refused.{refusal.reason}_title")
         if refusal.reason is Reason.OVER_LIMIT and refusal.limit:
             limit = refusal.limit
             cap = limit.limit if isinstance(limit.limit, int) else _amount(limit.limit)
             return title, self.say(f"refused.over_limit_{limit.kind}", limit=cap)
-        return title, self.say(f"refused.{refusal.reason}_body")
+        return title, refusal.note or self.say(f"refused.{refusal.reason}_body")
 
     # --- what became of it ---
 

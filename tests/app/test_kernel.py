@@ -16,7 +16,7 @@ from kiosk.acquirer.messages import Exchange, Terminal
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Setting
 from kiosk.app.people import EnrolledPeople
 from kiosk.domain.challenge import Challenge, ChallengeKind
-from kiosk.domain.decision import FalseMatchBound, LookOutcome, Reason, Thresholds
+from kiosk.domain.decision import FalseMatchBound, LookOutcome, Reason, Refuse, Thresholds
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Limits, Policy
 from kiosk.domain.money import Money
@@ -816,3 +816,31 @@ def test_the_next_order_takes_the_place_of_a_page_that_only_says_how_the_last_on
     assert isinstance(shop.kernel.state, Offered)
     assert shop.kernel.state.order.order_ref == "O-2"
     assert shop.till.back == []
+
+
+def test_the_law_of_the_place_closes_payment_by_face_and_says_why(shop: Shop) -> None:
+    shop.policy = replace(shop.policy, face_allowed=False, law_note="Not in schools (Act 7, 2027).")
+    shop.restart()
+    shop.offer()
+    assert isinstance(shop.kernel.state, Offered)
+    assert shop.kernel.state.refusal == Refuse(Reason.FACE_NOT_ALLOWED, note=shop.policy.law_note)
+
+
+def test_a_note_of_the_law_is_not_the_reason_where_faces_may_pay(shop: Shop) -> None:
+    shop.policy = replace(shop.policy, expires_s=int(NOON), law_note="Two factors (Act 7, 2027).")
+    shop.restart()
+    assert shop.kernel.refusal_of(Order("O-1", Money(1, "CNY"), "Shop")) == Refuse(Reason.FACE_NOT_ALLOWED)
+
+
+@pytest.mark.parametrize(("own", "paid"), [(3850, True), (3849, False)])
+def test_what_a_payer_allows_themselves_holds_for_them_alone(shop: Shop, own: int, paid: bool) -> None:
+    mine = replace(record("ming", 1, "1111"), limits=Limits(per_payment=own))
+    shop.gallery = Gallery([mine, record("li", 2, "2222")])
+    shop.restart()
+    shop.offer()
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Identified if paid else Refused)
+    shop.kernel.handle(Cancel())
+    shop.offer(order_ref="O-2")
+    shop.look(unit(2))
+    assert isinstance(shop.kernel.state, Identified)

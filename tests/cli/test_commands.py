@@ -46,6 +46,8 @@ def test_who_is_enrolled_can_be_forgotten_and_is_then_nowhere_on_disk(kiosk: Kio
     [
         (["--payer", "two words"], "payer token"),
         (["--payer", "tok", "--digits", "12"], "--digits"),
+        (["--payer", "tok", "--limit-per-day", "a lot"], "--limit-per-day"),
+        (["--payer", "tok", "--limit-per-payment", "1.005"], "--limit-per-payment"),
         (["--payer", "tok", "--digits", "१२३४"], "--digits"),
     ],
 )

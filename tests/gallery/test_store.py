@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import Limits
 from kiosk.gallery.gallery import Gallery
-from kiosk.gallery.store import _HEADER, GalleryStore
+from kiosk.gallery.store import _HEADER, GalleryStore, _person
 from kiosk.gallery.template import Template
 
 from .people import people, record
@@ -296,3 +299,25 @@ def test_the_loaded_gallery_searches(store):
     probe = Template(gallery.records()[4].vectors()[0])
     store.save(gallery)
     assert store.load().gallery.search(probe, 1)[0].token == "p000004"
+
+
+def test_what_a_person_allows_themselves_is_kept(store, path):
+    own, free = (
+        replace(one, limits=limits)
+        for one, limits in zip(
+            crowd(2).records(), (Limits(per_payment=200_00, per_person_day=0), Limits()), strict=True
+        )
+    )
+    store.save(Gallery([own, free]))
+    loaded = GalleryStore(path, Key()).load().gallery
+    assert [loaded.payer(one.token).limits for one in (own, free)] == [own.limits, free.limits]
+
+
+def test_a_gallery_from_before_there_were_own_limits_is_read(store, path, monkeypatch):
+    monkeypatch.setattr(
+        "kiosk.gallery.store._person", lambda record: msgspec.structs.astuple(_person(record))[:-2]
+    )
+    store.save(crowd())
+    loaded = GalleryStore(path, Key()).load()
+    assert loaded.warning is None
+    assert {one.limits for one in loaded.gallery.records()} == {Limits()}

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from kiosk.domain.limits import Limits
 from kiosk.gallery.template import TEMPLATE_SIZE, PayerRecord, Reference, Template, cosine
 
 ONES = np.ones(TEMPLATE_SIZE)
@@ -94,3 +95,9 @@ def test_a_record_that_is_not_valid_is_refused(changed, complaint):
 
 def test_a_person_may_have_given_no_digits():
     assert PayerRecord(**fields(digits="")).digits == ""
+
+
+@pytest.mark.parametrize("limits", [Limits(per_kiosk_day=1), Limits(per_payment=1, pin_above=0)])
+def test_a_person_limits_a_payment_and_a_day_and_nothing_else(limits):
+    with pytest.raises(ValueError, match="own limits"):
+        PayerRecord(**fields(limits=limits))

@@ -263,3 +263,14 @@ def test_an_unknown_language_is_refused_at_start() -> None:
 def test_a_code_cannot_reach_a_text_that_is_no_reason() -> None:
     shown = show(Declined(ORDER, "ref", Answer(Result.DECLINED, code="title"), NOW))
     assert shown.body == texts("en")("declined_because.other")
+
+
+def test_where_the_law_closes_payment_by_face_its_own_words_are_shown() -> None:
+    shown = show(Offered(ORDER, NOW, Refuse(Reason.FACE_NOT_ALLOWED, note="Not in schools (Act 7).")))
+    assert "Not in schools (Act 7)." in shown.body
+
+
+def test_a_cap_on_a_number_is_told_as_a_number() -> None:
+    limit = OverLimit(LimitKind.PER_PERSON_HOUR_COUNT, 5)
+    shown = show(Offered(ORDER, NOW, Refuse(Reason.OVER_LIMIT, limit)))
+    assert "5 times an hour" in shown.body
