@@ -252,10 +252,10 @@ class TillDesk:
                 return self._end(kernel, entry, entry.answer)
         if shown is not None and isinstance(kernel.state, NothingSent | Sent):
             return Told(Outcome.IN_PROGRESS, order_ref, shown.amount)
-        if order_ref in self._returned:
-            return self._returned[order_ref][1]
         if attempts and attempts[0].answer is not None:
             return self._end(kernel, attempts[0], attempts[0].answer)
+        if order_ref in self._returned:
+            return self._returned[order_ref][1]
         if order_ref in self._waiting:  # it left the screen on a way of which no till is told
             asked = self._asked(order_ref)
             return self._give_back(order_ref, asked.amount if asked else None)

@@ -340,6 +340,16 @@ def test_an_order_that_the_journal_could_not_take_was_not_sent_and_comes_back(
     assert (told.outcome, told.code) == (Outcome.RETURNED, "not_sent")
 
 
+def test_a_declined_order_stays_declined_when_the_shopper_hands_it_back(shop: Counter) -> None:
+    shop.order()
+    shop.press()
+    shop.reply(Verified(Answer(Result.DECLINED, "insufficient_funds")))
+    shop.kernel.handle(PayAnotherWay(Means.TILL))
+    shop.drain()
+    shop.order("2")
+    assert shop.one.outcomes == [("1", "declined"), ("2", "declined")]
+
+
 def test_a_returned_order_may_be_offered_anew_but_a_repeated_request_is_answered(shop: Counter) -> None:
     shop.order("1")
     shop.kernel.handle(PayAnotherWay(Means.TILL))
