@@ -131,7 +131,8 @@ class SerialTill:
         if self._port is not None and self._out:
             if len(self._out) > MAX_UNWRITTEN_BYTES:
                 raise serial.SerialException("the line takes nothing")
-            del self._out[: self._port.write(self._out) or 0]
+            if select.select([], [self._port], [], 0)[1]:  # pyserial spins on a line that takes nothing
+                del self._out[: self._port.write(self._out) or 0]
 
     def _hear(self, body: str, now: int) -> None:
         try:

@@ -224,6 +224,25 @@ def test_the_end_of_what_was_not_final_waits_behind_the_next_sale(shop: Counter)
     assert shop.one.outcomes == [("1", "approved")]
 
 
+def test_a_declined_attempt_that_leads_back_to_the_screen_is_no_end(shop: Counter) -> None:
+    """A wrong PIN, say: the same order is asked for another factor."""
+    shop.order()
+    shop.press()
+    on_screen = Offered(shop.kernel.state.order, until=60_000)  # type: ignore[union-attr]
+    shop.acquirer.sent[-1][1](Verified(Answer(Result.DECLINED, "wrong_pin")))
+    message = shop.kernel._queue.get()
+    assert message is not None
+    shop.kernel.handle(message)
+    shop.kernel.state = on_screen
+    shop.drain()
+    shop.later(250)
+    assert shop.one.answers == []
+    shop.kernel.handle(Cancel())
+    shop.drain()
+    ((_, told),) = shop.one.answers
+    assert (told.outcome, told.code) == (Outcome.DECLINED, "wrong_pin")
+
+
 # --- abort ---
 
 

@@ -588,6 +588,21 @@ def test_an_answer_that_was_damaged_once_arrives(serial: SerialRig) -> None:
     assert read(serial, 1) == ACK
 
 
+def test_a_till_that_does_not_read_holds_up_nothing_and_is_gone_one_day(serial: SerialRig) -> None:
+    os.write(serial.till, pay_frame())
+    assert read(serial, 1) == ACK
+    request, till = serial.next()
+    for _ in range(5):
+        till.answer(request, Told(Outcome.APPROVED, "A-1", receipt=("x" * 42,) * 150))
+    for number in range(2, 50):  # each of them is asked for again by NAK, and nobody reads
+        os.write(serial.till, NAK * 4 + pay_frame(number) + ACK)
+        assert serial.next()[0] == PAY
+        if till.gone:
+            break
+    serial.wire.close()  # returns
+    assert till.gone
+
+
 def test_a_line_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     rig = SerialRig(tmp_path)
     rig.close()
