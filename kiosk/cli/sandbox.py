@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from json import loads
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kiosk.cli import sandbox_tls
 from kiosk.cli.common import DataDir, Json, print_json, say
 from kiosk.cli.processes import end_with_parent
+
+if TYPE_CHECKING:
+    from kiosk.sandbox.ledger import Ledger
 
 __all__ = ["app"]
 
@@ -40,6 +46,9 @@ def sandbox(
     known_payers_only: Annotated[
         bool, typer.Option("--known-payers-only", help="Refuse payers that payers.json does not name.")
     ] = False,
+    pin: Annotated[
+        str, typer.Option(metavar="DIGITS", help="PIN of every payer that payers.json gives no other.")
+    ] = "246810",
     hardware_keys_only: Annotated[
         bool, typer.Option("--hardware-keys-only", help="Refuse kiosks whose key is a file (class dev).")
     ] = False,
@@ -55,6 +64,7 @@ def sandbox(
     test it gets its certificate, too.
 
     Its policy allows 30 approvals per payer and hour (then: declined, velocity); policy.json sets other caps.
+    Above 500.00 it wants a PIN: 246810 for everybody, unless --pin or payers.json say otherwise.
 
     Example: kiosk sandbox --data-dir /tmp/shop --fault drop-answer:2 --decline pyr-7f3k9q2m
     """
@@ -79,6 +89,7 @@ def sandbox(
         faults=fault or [],
         declined=frozenset(decline or ()),
         opening_minor=None if known_payers_only else 1_000_000,
+        pin=pin,
         hardware_only=hardware_keys_only,
         tls=tls,
         ready=lambda address: say(f"sandbox ready {address}"),
@@ -117,18 +128,10 @@ def ledger(data_dir: DataDir = None, json: Json = False) -> None:
 
     Example: kiosk sandbox ledger --data-dir /tmp/shop --json
     """
-    from kiosk.domain.errors import OperatorError
-    from kiosk.sandbox.files import explained
-    from kiosk.sandbox.ledger import Ledger, LedgerRow
+    from kiosk.domain.money import Money
+    from kiosk.sandbox.ledger import LedgerRow
 
-    path = _folder(data_dir) / "sandbox" / "ledger.sqlite"
-    with explained(path):
-        is_there = path.exists()
-    if not is_there:
-        raise OperatorError(
-            "no ledger", where=str(path), do="Start `kiosk sandbox` with this --data-dir first."
-        )
-    with closing(Ledger(path)) as books:
+    with _books(data_dir) as books:
         rows = books.rows()
 
     def plain(row: LedgerRow) -> dict[str, object]:
@@ -146,6 +149,18 @@ def ledger(data_dir: DataDir = None, json: Json = False) -> None:
             "approval": attempt.approval,
             "rrn": attempt.rrn,
             "debited_minor": row.debited_minor,
+            "offline": attempt.offline,
+            "batch": attempt.batch,
+            "refunds": [
+                {
+                    "number": refund.number,
+                    "minor": refund.minor,
+                    "result": str(refund.result),
+                    "code": refund.code,
+                    "approved_by": refund.approved_by,
+                }
+                for refund in row.refunds
+            ],
         }
 
     if json:
@@ -165,9 +180,90 @@ def ledger(data_dir: DataDir = None, json: Json = False) -> None:
             attempt.order_ref,
             attempt.ref,
         )
-        say(" ".join(columns))
+        say(" ".join(columns) + (" OFFLINE" if attempt.offline else ""))
+        for refund in row.refunds:
+            amount = Money(refund.minor, attempt.amount.currency)
+            say(f"  refund {refund.number}: {amount} {refund.result} {refund.code} by {refund.approved_by}")
     debits = sum(row.debited_minor for row in rows)
     say(f"{len(rows)} attempts, {debits} minor units debited")
+
+
+@app.command()
+def disputes(data_dir: DataDir = None, json: Json = False) -> None:
+    """Print the disputes, with the evidence that came with each.
+
+    Example: kiosk sandbox disputes --data-dir /tmp/shop --json
+    """
+    with _books(data_dir) as books:
+        found = books.disputes()
+    if json:
+        listed = [
+            {"dispute_id": f"D-{number:06d}", "at": at, "terminal": terminal, "ref": ref, "reason": reason}
+            | {"message": loads(body)}
+            for number, at, terminal, ref, reason, body in found
+        ]
+        print_json({"disputes": listed})
+        return
+    for number, at, terminal, ref, reason, body in found:
+        said = loads(body)
+        say(
+            f"D-{number:06d} {_when(at)} {reason:8} {said['amount']['currency']} {said['amount']['minor']} "
+            f"order {said['order_ref']} ref {ref} {terminal}, {len(said['pack']['journal'])} journal entries"
+        )
+    say(f"{len(found)} disputes")
+
+
+@app.command()
+def unblock(
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The payer.")], data_dir: DataDir = None
+) -> None:
+    """Let a payer try PINs again after three wrong ones.
+
+    Example: kiosk sandbox unblock pyr-7f3k9q2m --data-dir /tmp/shop
+    """
+    with _books(data_dir) as books, books.transaction():
+        wrong = books.wrong_pins(token)
+        books.count_pin(token, right=True)
+    say(f"{token}: {wrong} wrong PINs forgotten")
+
+
+@app.command()
+def terminals(data_dir: DataDir = None, json: Json = False) -> None:
+    """Print what each terminal said last of its health.
+
+    Example: kiosk sandbox terminals --data-dir /tmp/shop
+    """
+    with _books(data_dir) as books:
+        heard = [(terminal, at, loads(body)) for terminal, at, body in books.heard()]
+    if json:
+        print_json({"terminals": [{"terminal": name, "at": at, "said": said} for name, at, said in heard]})
+        return
+    for name, at, said in heard:
+        failed = [check for check, status in said["checks"].items() if status == "failed"]
+        health = f"failed: {', '.join(failed)}" if failed else "well"
+        say(f"{_when(at)} {name} {said['software']} policy {said['policy_version']} {health}")
+    say(f"{len(heard)} terminals")
+
+
+@contextmanager
+def _books(data_dir: Path | None) -> Iterator[Ledger]:
+    from kiosk.domain.errors import OperatorError
+    from kiosk.sandbox.files import explained
+    from kiosk.sandbox.ledger import Ledger
+
+    path = _folder(data_dir) / "sandbox" / "ledger.sqlite"
+    with explained(path):
+        is_there = path.exists()
+    if not is_there:
+        raise OperatorError(
+            "no ledger", where=str(path), do="Start `kiosk sandbox` with this --data-dir first."
+        )
+    with closing(Ledger(path)) as books:
+        yield books
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
 
 
 def _folder(data_dir: Path | None) -> Path:

@@ -11,58 +11,46 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Final, TypeVar
-
-import msgspec
+from typing import Final
 
 from kiosk.acquirer.messages import (
     VERSION,
     AnswerMessage,
-    CeilingTerms,
     LimitsLeft,
     Message,
+    Operation,
     PaymentRequest,
-    PolicyTerms,
     Problem,
+    Request,
     ReversalRequest,
     encode,
     parse,
 )
-from kiosk.acquirer.signing import VerifiedRequest, sign_jws
-from kiosk.domain.errors import OperatorError, ProtocolError
+from kiosk.acquirer.signing import VerifiedRequest
+from kiosk.domain.errors import ProtocolError
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Result
 from kiosk.domain.ports import Clock
+from kiosk.sandbox.files import read_json
 from kiosk.sandbox.keys import OwnKey
 from kiosk.sandbox.ledger import Attempt, Ledger, StoredAnswer
+from kiosk.sandbox.policy import Policies, Terms, day_begins
+from kiosk.sandbox.sealed import SealedTo
 
-__all__ = ["MODES", "Authoriser", "Terms", "Treated", "problem"]
+__all__ = ["DEFAULT_PIN", "MODES", "Authoriser", "Terms", "Treated", "problem"]
 
 MODES: Final = {"test": ("demo", "test", "training"), "production": ("production",)}
 """What a sandbox of each mode accepts."""
-DAY_S: Final = 86_400
 HOUR_S: Final = 3_600
+DEFAULT_PIN: Final = "246810"
+"""Of every payer that payers.json gives no other."""
+MAX_WRONG_PINS: Final = 3
+BOOKED: Final = ("payment", "refund", "advice")
+"""What has a sequence of its own and belongs to a batch that is open."""
 APPROVAL_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without letters that look like digits: people read it out."""
-
-
-class Terms(Message, frozen=True, kw_only=True):
-    """`policy.json`: the caps of this sandbox; `lifetime_s` is how long a policy is good for."""
-
-    currency: str = "CNY"
-    provider: str = "Sandbox Acquirer"
-    licence: str = "SANDBOX-0000"
-    face_allowed: bool = True
-    lifetime_s: int = DAY_S
-    ceiling: CeilingTerms = CeilingTerms(
-        per_payment=100_000,
-        per_person_day=300_000,
-        per_kiosk_day=10_000_000,
-        pin_above=50_000,
-        per_person_hour_count=30,
-    )
 
 
 class _Payer(Message, frozen=True, kw_only=True):
@@ -70,6 +58,7 @@ class _Payer(Message, frozen=True, kw_only=True):
     currency: str
     masked: str = ""
     blocked: bool = False
+    pin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +91,17 @@ class Authoriser:
         mode: str,
         declined: frozenset[str] = frozenset(),
         opening_minor: int | None = 1_000_000,
+        pin: str = DEFAULT_PIN,
     ) -> None:
-        self._ledger, self._policy_key, self._folder, self._clock = ledger, policy_key, folder, clock
+        self.ledger, self.folder, self.clock = ledger, folder, clock
+        self._policies = Policies(ledger, policy_key, folder, clock)
         self._modes, self._declined, self._opening = MODES[mode], declined, opening_minor
+        self._pin = pin
+
+    @cached_property
+    def sealed_to(self) -> SealedTo:
+        """The key that PINs and templates are encrypted to."""
+        return SealedTo(self.folder / "pin.key")
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -114,7 +111,7 @@ class Authoriser:
             request = parse(body, PaymentRequest)
         except ProtocolError as error:
             return problem(400, "format", str(error))
-        return self._once(who, request, body, lambda terminal: self._pay(terminal, request, decline=decline))
+        return self.once(who, request, "payment", body, lambda at: self._pay(at, request, decline=decline))
 
     def reversal(self, who: VerifiedRequest, ref: str, body: bytes) -> Treated:
         """`POST /v1/payments/{ref}/reversals`."""
@@ -124,77 +121,92 @@ class Authoriser:
             return problem(400, "format", str(error))
         if request.ref != ref:
             return problem(400, "format", "path and content name different attempts")
-        return self._once(who, request, body, lambda terminal: self._undo(terminal, request))
+        return self.once(who, request, "reversal", body, lambda terminal: self._undo(terminal, request))
 
     def status(self, who: VerifiedRequest, ref: str) -> Treated:
         """`GET /v1/payments/{ref}`."""
-        attempt = self._ledger.attempt(self._ledger.terminal(who.key_id), ref)
+        attempt = self.ledger.attempt(self.ledger.terminal(who.key_id), ref)
         if attempt is None:
             return problem(404, "not_found")
-        return Treated(200, self._answer(attempt, "status"))
+        return Treated(200, self.answer(attempt, "status"))
 
     def follow(self, new: str, old: str) -> None:
         """The key `new` took the place of `old`: it speaks for the same terminal from its first call on."""
-        terminal = self._ledger.terminal(old)
-        if terminal and not self._ledger.terminal(new):
-            with self._ledger.transaction():
-                self._ledger.bind(new, terminal)
+        terminal = self.ledger.terminal(old)
+        if terminal and not self.ledger.terminal(new):
+            with self.ledger.transaction():
+                self.ledger.bind(new, terminal)
 
     def terminal(self, key_id: str) -> tuple[str, str] | None:
         """Merchant and terminal that a key speaks for; None while it has named none."""
-        names = self._ledger.terminal(key_id).split("/")
+        names = self.ledger.terminal(key_id).split("/")
         return (names[0], names[-1]) if len(names) == 3 else None
 
     def policy(self) -> bytes:
         """The policy in force as a JWS: a new version when the terms changed or half its time is over."""
-        terms, now = self._terms(), self._clock.utc_s()
-        wording = encode(terms)
-        version, issued, expires_s = self._ledger.policy()
-        if issued != wording or expires_s - now < terms.lifetime_s / 2:
-            version, expires_s = version + 1, int(now) + terms.lifetime_s
-            with self._ledger.transaction():
-                self._ledger.issue(version, wording, expires_s)
-        payload = PolicyTerms(
-            version=version,
-            expires=datetime.fromtimestamp(expires_s, UTC),
-            currency=terms.currency,
-            provider=terms.provider,
-            licence=terms.licence,
-            face_allowed=terms.face_allowed,
-            ceiling=terms.ceiling,
-        )
-        return sign_jws(self._policy_key, "facepay-policy+jws", encode(payload))
+        return self._policies.issue(self.sealed_to.terms())
 
-    # --- inside -----------------------------------------------------------------------------------------
+    def is_blocked(self, token: str) -> bool:
+        """Whether a payer can't pay at all: named so, or too many wrong PINs."""
+        named = self._payers().get(token)
+        blocked = token in self._declined or (named is not None and named.blocked)
+        return blocked or self.ledger.wrong_pins(token) >= MAX_WRONG_PINS
 
-    def _once(
+    def takes(self, mode: str) -> bool:
+        """Whether calls of this mode are for this sandbox."""
+        return mode in self._modes
+
+    def terms_of(self, version: int) -> Terms | None:
+        """The terms that a version of the policy was issued with; None when there is no such version."""
+        wording = self.ledger.terms(version)
+        return None if wording is None else parse(wording, Terms)
+
+    def once(
         self,
         who: VerifiedRequest,
-        request: PaymentRequest | ReversalRequest,
+        request: Request,
+        operation: Operation,
         body: bytes,
         treat: Callable[[str], Treated],
+        *,
+        number: int = 1,
     ) -> Treated:
-        """Treat a call once: the stored answer for the same key and content, 422 for other content."""
+        """Treat a call once, in one transaction: `treat` is given the terminal (merchant/store/terminal).
+
+        The stored answer for the same key and content, 422 for other content; 409 for a sequence that another
+        call of the terminal had, and for a batch that is settled (never for a reversal: it must get through).
+        """
         key, digest = who.idempotency_key or "", hashlib.sha256(body).hexdigest()
-        if key != f"{request.ref}:{request.operation}:1":
-            return problem(400, "idempotency_key", "not ref:operation:1 of this content")
+        if key != f"{request.ref}:{operation}:{number}":
+            return problem(400, "idempotency_key", f"not ref:{operation}:{number} of this content")
         name = f"{request.merchant_id}/{request.store_id}/{request.terminal_id}"
-        with self._ledger.transaction():
-            terminal = self._ledger.bind(who.key_id, name)
+        with self.ledger.transaction():
+            terminal = self.ledger.bind(who.key_id, name)
             if terminal != name:
                 return problem(403, "terminal", "this key speaks for another terminal")
-            stored = self._ledger.stored(terminal, key)
+            stored = self.ledger.stored(terminal, key)
             if stored is not None and stored.digest != digest:
                 return problem(422, "other_content", "this key was used for other content")
-            known = self._ledger.attempt(terminal, request.ref)
-            if request.operation == "payment" and known is not None and known.result is Result.REVERSED:
-                # A tombstone, or approved and undone since: the answer that was stored is no longer true.
-                return Treated(200, self._answer(known, "payment", result=Result.DECLINED))
+            if operation == "payment" and (known := self.ledger.attempt(terminal, request.ref)):
+                # Whatever was stored: a tombstone, approved and undone since, or accepted offline.
+                undone = known.result is Result.REVERSED
+                result = Result.DECLINED if undone else known.result
+                if stored is None or undone:
+                    return Treated(200, self.answer(known, "payment", result=result))
             if stored is not None:
                 return Treated(stored.status, stored.body)
+            if operation in BOOKED:
+                if not self.ledger.take_sequence(terminal, request.sequence, key):
+                    return problem(409, "sequence_reused", f"sequence {request.sequence} was used before")
+                if self.ledger.is_settled(terminal, request.batch):
+                    return problem(409, "batch_settled", f"batch {request.batch} is closed")
             treated = treat(terminal)
-            self._ledger.store(terminal, key, StoredAnswer(digest, treated.status, treated.body))
+            if treated.status == 200 or operation == "payment":  # what was not treated may be asked again
+                stored = StoredAnswer(digest, treated.status, treated.body, request.batch)
+                self.ledger.store(terminal, key, stored)
             return treated
+
+    # --- inside -----------------------------------------------------------------------------------------
 
     def _pay(self, terminal: str, request: PaymentRequest, *, decline: bool) -> Treated:
         store = f"{request.merchant_id}/{request.store_id}"
@@ -210,39 +222,72 @@ class Authoriser:
             result=Result.DECLINED if code else Result.APPROVED,
             code=code or "approved",
             approval="" if code else "".join(secrets.choice(APPROVAL_ALPHABET) for _ in range(6)),
-            rrn=self._ledger.next_rrn(),
+            rrn=self.ledger.next_rrn(),
+            batch=request.batch,
+            offline=request.offline is not None,
         )
-        self._ledger.enter(attempt, self._clock.utc_s())
-        (newest, _, _), status = self._ledger.policy(), 403 if code == "mode" else 200
+        self.ledger.enter(attempt, self.clock.utc_s())
+        (newest, _, _), status = self.ledger.policy(), 403 if code == "mode" else 200
         refresh = request.policy_version < newest
-        return Treated(status, self._answer(attempt, "payment", refresh=refresh))
+        return Treated(status, self.answer(attempt, "payment", refresh=refresh))
 
     def _refusal(self, terminal: str, store: str, request: PaymentRequest, money: Money) -> str:
         """Why not, as a code; empty when it may be paid."""
-        terms, now = self._terms(), self._clock.utc_s()
+        terms, now = self._terms(), self.clock.utc_s()
         caps, token = terms.ceiling, request.payer.token
-        hour_count, _ = self._ledger.approved_since(now - HOUR_S, token=token)
-        _, person = self._ledger.approved_since(now - now % DAY_S, token=token)
-        _, kiosk = self._ledger.approved_since(now - now % DAY_S, terminal=terminal)
+        since = day_begins(terms, now)
+        hour_count, hour = self.ledger.approved_since(now - HOUR_S, token=token)
+        day_count, person = self.ledger.approved_since(since, token=token)
+        kiosk_count, kiosk = self.ledger.approved_since(since, terminal=terminal)
         reasons = (
             ("mode", request.mode not in self._modes),
             ("face_not_allowed", not terms.face_allowed),
             ("currency", money.currency != terms.currency),
-            ("order_paid", self._ledger.is_paid(store, request.order_ref)),
+            ("order_paid", self.ledger.is_paid(store, request.order_ref)),
             ("over_payment_cap", money.minor > caps.per_payment),
-            ("pin_needed", _above(money.minor, caps.pin_above) and "pin" not in request.evidence.methods),
+            ("pin_needed", self.needs_pin(terms, money) and request.pin is None),
+            ("over_person_hour_cap", _above(hour + money.minor, caps.per_person_hour)),
             ("over_person_day_cap", _above(person + money.minor, caps.per_person_day)),
             ("over_kiosk_day_cap", _above(kiosk + money.minor, caps.per_kiosk_day)),
             ("velocity", _above(hour_count + 1, caps.per_person_hour_count)),
+            ("velocity_day", _above(day_count + 1, caps.per_person_day_count)),
+            ("over_kiosk_day_count", _above(kiosk_count + 1, caps.per_kiosk_day_count)),
         )
         refused = next((code for code, applies in reasons if applies), "")
-        return refused or self._account_refusal(token, money)
+        return refused or self._pin_refusal(request) or self.account_refusal(token, money)
 
-    def _account_refusal(self, token: str, money: Money) -> str:
+    @staticmethod
+    def needs_pin(terms: Terms, money: Money) -> bool:
+        """Whether a look alone may not pay so much: by the cap, or by the law of the place."""
+        return _above(money.minor, terms.ceiling.pin_above) or _above(money.minor, terms.two_factors_above)
+
+    def _pin_refusal(self, request: PaymentRequest) -> str:
+        """Counted for each attempt once: a retry of it gets the stored answer."""
+        if request.pin is None:
+            return ""
+        token = request.payer.token
+        if self.ledger.wrong_pins(token) >= MAX_WRONG_PINS:
+            return "pin_blocked"
+        try:
+            typed = self.sealed_to.pin(request.pin, request.ref)
+        except ProtocolError:
+            return "pin_format"
         named = self._payers().get(token)
+        known = (named.pin if named else "") or self._pin
+        right = secrets.compare_digest(typed.encode(), known.encode())
+        self.ledger.count_pin(token, right=right)
+        if right:
+            return ""
+        return "pin_blocked" if self.ledger.wrong_pins(token) >= MAX_WRONG_PINS else "wrong_pin"
+
+    def account_refusal(self, token: str, money: Money) -> str:
+        """Why this payer's account does not pay so much, as a code; empty when it does."""
+        named, person = self._payers().get(token), self.ledger.person(token)
         if token in self._declined or (named is not None and named.blocked):
             return "payer_blocked"
-        account = self._ledger.account(token)
+        if person is not None and person.withdrawn_at is not None:
+            return "payer_withdrawn"
+        account = self.ledger.account(token)
         if account is None:
             if named is not None:
                 account = (named.currency, named.balance_minor, named.masked)
@@ -250,13 +295,13 @@ class Authoriser:
                 account = (money.currency, self._opening, "")
             else:
                 return "unknown_payer"
-            self._ledger.open_account(token, *account)
+            self.ledger.open_account(token, *account)
         if account[0] != money.currency:
             return "currency"
         return "insufficient_funds" if account[1] < money.minor else ""
 
     def _undo(self, terminal: str, request: ReversalRequest) -> Treated:
-        attempt = self._ledger.attempt(terminal, request.ref)
+        attempt = self.ledger.attempt(terminal, request.ref)
         if attempt is None:
             tombstone = Attempt(
                 terminal=terminal,
@@ -267,25 +312,34 @@ class Authoriser:
                 amount=request.amount.money(),
                 result=Result.REVERSED,
                 code="reversed",
+                batch=request.batch,
+                undone_batch=request.batch,
             )
-            self._ledger.enter(tombstone, self._clock.utc_s())
+            self.ledger.enter(tombstone, self.clock.utc_s())
         else:
-            self._ledger.reverse(attempt, self._clock.utc_s())
-        undone = self._ledger.attempt(terminal, request.ref)
+            self.ledger.reverse(attempt, self.clock.utc_s(), batch=request.batch)
+        undone = self.ledger.attempt(terminal, request.ref)
         assert undone is not None  # noqa: S101 - written in this transaction
-        return Treated(200, self._answer(undone, "reversal"))
+        return Treated(200, self.answer(undone, "reversal"))
 
-    def _answer(
-        self, attempt: Attempt, operation: str, *, result: Result | None = None, refresh: bool = False
+    def answer(
+        self,
+        attempt: Attempt,
+        operation: str,
+        *,
+        result: Result | None = None,
+        code: str | None = None,
+        refresh: bool = False,
     ) -> bytes:
-        account = self._ledger.account(attempt.token)
+        """The answer's body about an attempt; `result` and `code` where they are not the attempt's own."""
+        account = self.ledger.account(attempt.token)
         return encode(
             AnswerMessage(
                 version=VERSION,
                 operation=operation,  # type: ignore[arg-type]  # one of three literals in this file
                 ref=attempt.ref,
                 result=result or attempt.result,
-                code=attempt.code,
+                code=attempt.code if code is None else code,
                 approval=attempt.approval,
                 rrn=attempt.rrn,
                 masked_payer=(account[2] if account else "") or f"*{attempt.token[-4:]}",
@@ -295,10 +349,10 @@ class Authoriser:
         )
 
     def _left(self, attempt: Attempt) -> LimitsLeft:
-        caps, now = self._terms().ceiling, self._clock.utc_s()
-        midnight = now - now % DAY_S
-        _, person = self._ledger.approved_since(midnight, token=attempt.token)
-        _, kiosk = self._ledger.approved_since(midnight, terminal=attempt.terminal)
+        terms = self._terms()
+        caps, since = terms.ceiling, day_begins(terms, self.clock.utc_s())
+        _, person = self.ledger.approved_since(since, token=attempt.token)
+        _, kiosk = self.ledger.approved_since(since, terminal=attempt.terminal)
         return LimitsLeft(
             currency=attempt.amount.currency,
             person_day=None if caps.per_person_day is None else max(0, caps.per_person_day - person),
@@ -306,23 +360,11 @@ class Authoriser:
         )
 
     def _terms(self) -> Terms:
-        return _read(self._folder / "policy.json", Terms) or Terms()
+        return self._policies.terms()
 
     def _payers(self) -> dict[str, _Payer]:
-        return _read(self._folder / "payers.json", dict[str, _Payer]) or {}
+        return read_json(self.folder / "payers.json", dict[str, _Payer]) or {}
 
 
 def _above(value: int, cap: int | None) -> bool:
     return cap is not None and value > cap
-
-
-T = TypeVar("T")
-
-
-def _read(path: Path, kind: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.MsgspecError, UnicodeError) as error:
-        raise OperatorError(f"can't be used: {error}", where=str(path), do="Mend or remove it.") from None

@@ -1,7 +1,8 @@
 """The sandbox's books: every statement of SQL is in this file.
 
-Double entry: a debit is two postings that add up to zero, a reversal two more; postings are never changed.
-An attempt's row says what became of it; that one attempt of an order is approved is an index, not a hope.
+Double entry: a debit is two postings that add up to zero, a reversal or a refund two more; postings are never
+changed. An attempt's row says what became of it; that one attempt of an order is approved is an index, and
+that no more is given back than was taken is a trigger, not a hope.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from kiosk.acquirer.operations import Kind
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Result
 
-__all__ = ["Attempt", "Ledger", "LedgerRow", "StoredAnswer"]
+__all__ = ["Attempt", "Booked", "Ledger", "LedgerRow", "Person", "Refund", "StoredAnswer"]
 
+VERSION: Final = 2
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS terminals (key_id TEXT PRIMARY KEY, name TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS accounts (
@@ -29,19 +32,49 @@ CREATE TABLE IF NOT EXISTS attempts (
     store TEXT NOT NULL, order_ref TEXT NOT NULL, token TEXT NOT NULL,
     minor INTEGER NOT NULL, currency TEXT NOT NULL,
     result TEXT NOT NULL CHECK (result IN ('approved', 'declined', 'reversed')),
-    code TEXT NOT NULL, approval TEXT NOT NULL, rrn TEXT NOT NULL, UNIQUE (terminal, ref)
+    code TEXT NOT NULL, approval TEXT NOT NULL, rrn TEXT NOT NULL,
+    batch INTEGER NOT NULL, offline INTEGER NOT NULL, undone_batch INTEGER NOT NULL, UNIQUE (terminal, ref)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_approved ON attempts (store, order_ref) WHERE result = 'approved';
 CREATE INDEX IF NOT EXISTS by_token ON attempts (token, at);
+CREATE INDEX IF NOT EXISTS by_batch ON attempts (terminal, batch);
+CREATE INDEX IF NOT EXISTS by_undone ON attempts (terminal, undone_batch) WHERE undone_batch;
+CREATE TABLE IF NOT EXISTS refunds (
+    attempt INTEGER NOT NULL REFERENCES attempts, number INTEGER NOT NULL, at REAL NOT NULL,
+    minor INTEGER NOT NULL CHECK (minor > 0), batch INTEGER NOT NULL, approved_by TEXT NOT NULL,
+    reason TEXT NOT NULL, result TEXT NOT NULL CHECK (result IN ('approved', 'declined')),
+    code TEXT NOT NULL, PRIMARY KEY (attempt, number)
+) STRICT;
+CREATE INDEX IF NOT EXISTS refunds_by_batch ON refunds (batch);
+CREATE TRIGGER IF NOT EXISTS not_more_than_paid AFTER INSERT ON refunds WHEN
+    (SELECT sum(minor) FROM refunds WHERE attempt = NEW.attempt AND result = 'approved')
+    > (SELECT minor FROM attempts WHERE id = NEW.attempt)
+BEGIN SELECT RAISE(ABORT, 'more than was paid'); END;
+CREATE TABLE IF NOT EXISTS sequences (
+    terminal TEXT NOT NULL, sequence INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (terminal, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settled (
+    terminal TEXT NOT NULL, batch INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (terminal, batch)
+) STRICT;
+CREATE TABLE IF NOT EXISTS disputes (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, terminal TEXT NOT NULL, ref TEXT NOT NULL, reason TEXT NOT NULL,
+    body BLOB NOT NULL, UNIQUE (terminal, ref)
+) STRICT;
+CREATE TABLE IF NOT EXISTS wrong_pins (token TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS people (
+    token TEXT PRIMARY KEY, at REAL NOT NULL, account TEXT NOT NULL, consent_ref TEXT NOT NULL,
+    consent BLOB NOT NULL, model_id TEXT NOT NULL, template BLOB, withdrawn_at REAL
+) STRICT;
+CREATE TABLE IF NOT EXISTS telemetry (terminal TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS postings (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, attempt INTEGER NOT NULL REFERENCES attempts,
     account TEXT NOT NULL, minor INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS by_account ON postings (account);
+CREATE INDEX IF NOT EXISTS by_account ON postings (account, minor);
 CREATE INDEX IF NOT EXISTS by_attempt ON postings (attempt);
 CREATE TABLE IF NOT EXISTS answers (
     terminal TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, status INTEGER NOT NULL,
-    body BLOB NOT NULL, PRIMARY KEY (terminal, key)
+    body BLOB NOT NULL, batch INTEGER NOT NULL, PRIMARY KEY (terminal, key)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS policies (
     version INTEGER PRIMARY KEY, terms BLOB NOT NULL, expires_s INTEGER NOT NULL
@@ -51,7 +84,10 @@ CREATE TABLE IF NOT EXISTS policies (
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to pay. `terminal` is merchant/store/terminal, `store` merchant/store."""
+    """One attempt to pay. `terminal` is merchant/store/terminal, `store` merchant/store.
+
+    `offline`: it came as an advice. `undone_batch`: the batch in which it was reversed, 0 while it was not.
+    """
 
     terminal: str
     ref: str
@@ -63,6 +99,47 @@ class Attempt:
     code: str
     approval: str = ""
     rrn: str = ""
+    batch: int = 0
+    offline: bool = False
+    undone_batch: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund of an attempt, its `number` counted from 1; `minor` units of the attempt's currency."""
+
+    number: int
+    minor: int
+    batch: int
+    approved_by: str
+    reason: str
+    result: Result
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What counts in a batch (`operations.Item`), and the attempt that it is about."""
+
+    kind: Kind
+    number: int
+    minor: int
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who enrolled here. `template` is sealed, None once withdrawn; times are seconds since 1970 (UTC)."""
+
+    token: str
+    at: float
+    account: str
+    consent_ref: str
+    consent: bytes
+    model_id: str
+    template: bytes | None
+    withdrawn_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +149,7 @@ class StoredAnswer:
     digest: str
     status: int
     body: bytes
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +159,7 @@ class LedgerRow:
     at: float
     attempt: Attempt
     debited_minor: int
+    refunds: tuple[Refund, ...] = ()
 
 
 class Ledger:
@@ -99,7 +178,16 @@ class Ledger:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")  # a template that is withdrawn is gone
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            empty = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            if not empty and version != VERSION:
+                self._db.close()
+                raise OperatorError(
+                    "books of another release", where=str(path), do="Move them away; new ones are begun."
+                )
             self._db.executescript(SCHEMA)
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
             self._db.close()
             raise _unusable(path, error) from None
@@ -140,20 +228,38 @@ class Ledger:
 
     def stored(self, terminal: str, key: str) -> StoredAnswer | None:
         row = self._one(
-            "SELECT digest, status, body FROM answers WHERE terminal = ? AND key = ?", terminal, key
+            "SELECT digest, status, body, batch FROM answers WHERE terminal = ? AND key = ?", terminal, key
         )
         return StoredAnswer(*row) if row else None
 
     def store(self, terminal: str, key: str, answer: StoredAnswer) -> None:
         self._db.execute(
-            "INSERT INTO answers VALUES (?, ?, ?, ?, ?)",
-            (terminal, key, answer.digest, answer.status, answer.body),
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+            (terminal, key, answer.digest, answer.status, answer.body, answer.batch),
+        )
+
+    def take_sequence(self, terminal: str, sequence: int, key: str) -> bool:
+        """Note that `key` has this sequence; False when another one has."""
+        self._db.execute("INSERT OR IGNORE INTO sequences VALUES (?, ?, ?)", (terminal, sequence, key))
+        row = self._one("SELECT key FROM sequences WHERE terminal = ? AND sequence = ?", terminal, sequence)
+        return row == (key,)
+
+    def forget_answers(self, before: float) -> None:
+        """Drop the answers of batches that were settled before a time: their attempts stay in the books."""
+        self._db.execute(
+            """DELETE FROM answers WHERE (terminal, batch) IN
+               (SELECT terminal, batch FROM settled WHERE at < ?)""",
+            (before,),
         )
 
     def policy(self) -> tuple[int, bytes, int]:
         """Version, terms and expiry (seconds) of the last policy that was issued; version 0: none."""
         row = self._one("SELECT version, terms, expires_s FROM policies ORDER BY version DESC LIMIT 1")
         return row if row else (0, b"", 0)
+
+    def terms(self, version: int) -> bytes | None:
+        row = self._one("SELECT terms FROM policies WHERE version = ?", version)
+        return row[0] if row else None
 
     def issue(self, version: int, terms: bytes, expires_s: int) -> None:
         self._db.execute("INSERT INTO policies VALUES (?, ?, ?)", (version, terms, expires_s))
@@ -175,6 +281,12 @@ class Ledger:
         row = self._one(f"{_SELECT} WHERE terminal = ? AND ref = ?", terminal, ref)
         return _attempt(row) if row else None
 
+    def known_payer(self, terminal: str, token: str) -> bool:
+        """Whether this terminal has had an approval of this payer online."""
+        query = """SELECT 1 FROM attempts WHERE token = ? AND terminal = ? AND NOT offline
+                   AND approval <> '' LIMIT 1"""
+        return self._one(query, token, terminal) is not None
+
     def is_paid(self, store: str, order_ref: str) -> bool:
         query = "SELECT 1 FROM attempts WHERE store = ? AND order_ref = ? AND result = 'approved'"
         return self._one(query, store, order_ref) is not None
@@ -188,7 +300,8 @@ class Ledger:
         """Write an attempt down; an approval is debited."""
         cursor = self._db.execute(
             """INSERT INTO attempts (at, terminal, ref, store, order_ref, token, minor, currency,
-               result, code, approval, rrn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+               result, code, approval, rrn, batch, offline, undone_batch)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (
                 at,
                 attempt.terminal,
@@ -202,19 +315,64 @@ class Ledger:
                 attempt.code,
                 attempt.approval,
                 attempt.rrn,
+                attempt.batch,
+                attempt.offline,
+                attempt.undone_batch,
             ),
         )
         if attempt.result is Result.APPROVED:
             self._post(cursor.lastrowid, attempt, -attempt.amount.minor, at)
 
-    def reverse(self, attempt: Attempt, at: float) -> None:
-        """Undo an attempt: what was debited is given back; nothing is removed."""
-        (row,) = self._db.execute(
-            "SELECT id FROM attempts WHERE terminal = ? AND ref = ?", (attempt.terminal, attempt.ref)
-        )
+    def reverse(self, attempt: Attempt, at: float, *, batch: int) -> None:
+        """Undo an attempt: what was debited and not yet refunded is given back; nothing is removed."""
+        key = self._id(attempt)
         if attempt.result is Result.APPROVED:
-            self._post(row[0], attempt, attempt.amount.minor, at)
-        self._db.execute("UPDATE attempts SET result = 'reversed', code = 'reversed' WHERE id = ?", row)
+            refunded = sum(refund.minor for refund in self.refunds(attempt) if _is_approved(refund))
+            self._post(key, attempt, attempt.amount.minor - refunded, at)
+        self._db.execute(
+            """UPDATE attempts SET result = 'reversed', code = 'reversed',
+               undone_batch = CASE undone_batch WHEN 0 THEN ? ELSE undone_batch END WHERE id = ?""",
+            (batch, key),
+        )
+
+    def refunds(self, attempt: Attempt) -> list[Refund]:
+        """Every refund of an attempt, declined ones too."""
+        rows = self._db.execute(
+            """SELECT number, minor, batch, approved_by, reason, result, code FROM refunds
+               WHERE attempt = ? ORDER BY number""",
+            (self._id(attempt),),
+        )
+        return [
+            Refund(number, minor, batch, approved_by, reason, Result(result), code)
+            for number, minor, batch, approved_by, reason, result, code in rows
+        ]
+
+    def refund(self, attempt: Attempt, refund: Refund, at: float) -> None:
+        """Write a refund down; an approved one is credited."""
+        key = self._id(attempt)
+        if _is_approved(refund):
+            self._post(key, attempt, refund.minor, at)
+        self._db.execute(
+            "INSERT INTO refunds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                key,
+                refund.number,
+                at,
+                refund.minor,
+                refund.batch,
+                refund.approved_by,
+                refund.reason,
+                refund.result,
+                refund.code,
+            ),
+        )
+
+    def _id(self, attempt: Attempt) -> int:
+        row = self._one(
+            "SELECT id FROM attempts WHERE terminal = ? AND ref = ?", attempt.terminal, attempt.ref
+        )
+        assert row is not None  # noqa: S101 - it was read in this transaction
+        return int(row[0])
 
     def _post(self, attempt_id: int | None, attempt: Attempt, to_payer: int, at: float) -> None:
         self._db.executemany(
@@ -239,10 +397,117 @@ class Ledger:
     def rows(self) -> list[LedgerRow]:
         """Every attempt, oldest first."""
         found = self._db.execute(
-            f"""SELECT at, coalesce((SELECT -sum(p.minor) FROM postings p WHERE p.attempt = a.id
+            f"""SELECT coalesce((SELECT -sum(p.minor) FROM postings p WHERE p.attempt = a.id
                 AND p.account LIKE 'payer:%'), 0), {_COLUMNS} FROM attempts a ORDER BY id"""  # noqa: S608
+        ).fetchall()
+        attempts = [(debited, _attempt(tuple(rest))) for debited, *rest in found]
+        return [
+            LedgerRow(attempt.at, attempt, debited, tuple(self.refunds(attempt)))
+            for debited, attempt in attempts
+        ]
+
+    # --- batches ---
+
+    def bookings(self, terminal: str, batch: int) -> list[Booked]:
+        """What counts in a terminal's batch: approved and not undone, undone in it, refunded in it."""
+        paid = self._db.execute(
+            f"""{_SELECT} WHERE terminal = ? AND batch = ? AND result = 'approved' ORDER BY id""",
+            (terminal, batch),
         )
-        return [LedgerRow(at, _attempt(tuple(rest)), debited) for at, debited, *rest in found]
+        found = [_attempt(row) for row in paid]
+        booked = [
+            Booked("offline" if paid.offline else "payment", 1, paid.amount.minor, paid) for paid in found
+        ]
+        undone = self._db.execute(f"{_SELECT} WHERE terminal = ? AND undone_batch = ?", (terminal, batch))
+        booked += [Booked("reversal", 1, one.amount.minor, one) for one in map(_attempt, undone)]
+        refunds = self._db.execute(
+            f"""SELECT r.number, r.minor, {", ".join(f"a.{name}" for name in _COLUMNS.split(", "))}
+                FROM refunds r JOIN attempts a ON a.id = r.attempt
+                WHERE a.terminal = ? AND r.batch = ? AND r.result = 'approved'""",  # noqa: S608
+            (terminal, batch),
+        )
+        booked += [Booked("refund", number, minor, _attempt(tuple(rest))) for number, minor, *rest in refunds]
+        return booked
+
+    def settle(self, terminal: str, batch: int, at: float) -> None:
+        """Close a batch for good; once more changes nothing."""
+        self._db.execute("INSERT OR IGNORE INTO settled VALUES (?, ?, ?)", (terminal, batch, at))
+
+    def is_settled(self, terminal: str, batch: int) -> bool:
+        query = "SELECT 1 FROM settled WHERE terminal = ? AND batch = ?"
+        return self._one(query, terminal, batch) is not None
+
+    # --- disputes, PINs, people, health ---
+
+    def dispute(self, terminal: str, ref: str, reason: str, body: bytes, at: float) -> int:
+        """The number of the dispute about a payment: a new one, or the one that there is."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO disputes (at, terminal, ref, reason, body) VALUES (?, ?, ?, ?, ?)",
+            (at, terminal, ref, reason, body),
+        )
+        return self._sum("SELECT id FROM disputes WHERE terminal = ? AND ref = ?", terminal, ref)[0]
+
+    def disputes(self) -> list[tuple[int, float, str, str, str, bytes]]:
+        """Number, time, terminal, ref, reason and the message, oldest first."""
+        return self._db.execute(
+            "SELECT id, at, terminal, ref, reason, body FROM disputes ORDER BY id"
+        ).fetchall()
+
+    def wrong_pins(self, token: str) -> int:
+        """How many PINs in a row were wrong."""
+        return self._sum("SELECT number FROM wrong_pins WHERE token = ?", token)[0]
+
+    def count_pin(self, token: str, *, right: bool) -> None:
+        """A right one clears the count."""
+        if right:
+            self._db.execute("DELETE FROM wrong_pins WHERE token = ?", (token,))
+        else:
+            self._db.execute(
+                "INSERT INTO wrong_pins VALUES (?, 1) ON CONFLICT (token) DO UPDATE SET number = number + 1",
+                (token,),
+            )
+
+    def enrol(self, person: Person) -> None:
+        self._db.execute(
+            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                person.token,
+                person.at,
+                person.account,
+                person.consent_ref,
+                person.consent,
+                person.model_id,
+                person.template,
+                person.withdrawn_at,
+            ),
+        )
+
+    def person(self, token: str) -> Person | None:
+        row = self._one("SELECT * FROM people WHERE token = ?", token)
+        return Person(*row) if row else None
+
+    def people(self, model_id: str) -> list[Person]:
+        """Everybody whose template by this model is held."""
+        rows = self._db.execute(
+            "SELECT * FROM people WHERE model_id = ? AND template IS NOT NULL", (model_id,)
+        )
+        return [Person(*row) for row in rows]
+
+    def withdraw(self, token: str, at: float) -> None:
+        """Delete a person's template; what they paid stays. Once more changes nothing."""
+        self._db.execute(
+            """UPDATE people SET template = NULL, account = '', withdrawn_at = coalesce(withdrawn_at, ?)
+               WHERE token = ?""",
+            (at, token),
+        )
+
+    def hear(self, terminal: str, body: bytes, at: float) -> None:
+        """Keep what a terminal said last of its health."""
+        self._db.execute("INSERT OR REPLACE INTO telemetry VALUES (?, ?, ?)", (terminal, at, body))
+
+    def heard(self) -> list[tuple[str, float, bytes]]:
+        """Terminal, time and message of each terminal's last word."""
+        return self._db.execute("SELECT terminal, at, body FROM telemetry ORDER BY terminal").fetchall()
 
     def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
@@ -253,7 +518,10 @@ class Ledger:
         return (row[0] if row and row[0] is not None else 0,)
 
 
-_COLUMNS: Final = "terminal, ref, store, order_ref, token, minor, currency, result, code, approval, rrn"
+_COLUMNS: Final = (
+    "terminal, ref, store, order_ref, token, minor, currency, result, code, approval, rrn, "
+    "batch, offline, undone_batch, at"
+)
 _SELECT: Final = f"SELECT {_COLUMNS} FROM attempts"  # noqa: S608
 
 
@@ -263,6 +531,25 @@ def _unusable(path: Path, error: sqlite3.Error) -> OperatorError:
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
-    terminal, ref, store, order_ref, token, minor, currency, result, code, approval, rrn = row
-    amount = Money(minor, currency)
-    return Attempt(terminal, ref, store, order_ref, token, amount, Result(result), code, approval, rrn)
+    terminal, ref, store, order_ref, token, minor, currency, result, *rest = row
+    code, approval, rrn, batch, offline, undone_batch, at = rest
+    return Attempt(
+        terminal=terminal,
+        ref=ref,
+        store=store,
+        order_ref=order_ref,
+        token=token,
+        amount=Money(minor, currency),
+        result=Result(result),
+        code=code,
+        approval=approval,
+        rrn=rrn,
+        batch=batch,
+        offline=bool(offline),
+        undone_batch=undone_batch,
+        at=at,
+    )
+
+
+def _is_approved(refund: Refund) -> bool:
+    return refund.result is Result.APPROVED

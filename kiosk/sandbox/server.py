@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import uvicorn
@@ -25,7 +25,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kiosk.acquirer.messages import MAX_BODY_BYTES
+from kiosk.acquirer.messages import Operation
+from kiosk.acquirer.operations import body_limit
 from kiosk.acquirer.signing import (
     JSON,
     HttpAnswer,
@@ -40,19 +41,49 @@ from kiosk.acquirer.signing import (
 )
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.payment import Result
+from kiosk.sandbox.aftersale import Aftersale
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
 from kiosk.sandbox.ca import Authority, peer
 from kiosk.sandbox.faults import Fault, FaultPlan, Kind
 from kiosk.sandbox.files import only_one, write
 from kiosk.sandbox.keys import DEV, OwnKey, Terminals
 from kiosk.sandbox.ledger import Ledger
+from kiosk.sandbox.people import People
+from kiosk.sandbox.policy import publish_scheme
 
-__all__ = ["CRASHED", "home", "serve"]
+__all__ = ["CRASHED", "ROUTES", "home", "serve"]
 
 CRASHED: Final = 70
 """Exit code of `crash-after-commit`."""
 LOG: Final = logging.getLogger("uvicorn.error")
 LOOPBACK: Final = ("127.0.0.1", "::1")
+JOSE: Final = "application/jose"
+
+
+class Asked(NamedTuple):
+    """One call of the protocol."""
+
+    method: str
+    path: str
+    operation: Operation
+
+
+ROUTES: Final = (
+    Asked("POST", "/v1/payments", "payment"),
+    Asked("GET", "/v1/payments/{ref}", "status"),
+    Asked("POST", "/v1/payments/{ref}/reversals", "reversal"),
+    Asked("POST", "/v1/payments/{ref}/refunds", "refund"),
+    Asked("POST", "/v1/payments/{ref}/disputes", "dispute"),
+    Asked("POST", "/v1/advices", "advice"),
+    Asked("POST", "/v1/reconciliations", "reconciliation"),
+    Asked("POST", "/v1/identifications", "identification"),
+    Asked("POST", "/v1/enrolments", "enrolment"),
+    Asked("GET", "/v1/payers/{token:path}", "payer"),
+    Asked("DELETE", "/v1/payers/{token:path}", "withdrawal"),
+    Asked("GET", "/v1/policy", "policy"),
+    Asked("POST", "/v1/telemetry", "telemetry"),
+)
+FAULTY: Final = ("payment", "status", "reversal", "refund", "advice", "reconciliation", "dispute")
 REF: Final = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 
 
@@ -77,6 +108,7 @@ def serve(
     faults: list[str],
     declined: frozenset[str],
     opening_minor: int | None,
+    pin: str,
     hardware_only: bool = False,
     tls: bool = False,
     ready: Callable[[str], None],
@@ -100,9 +132,17 @@ def serve(
         acquirer_key = OwnKey(folder / "acquirer.key", "acq")
         policy_key = OwnKey(folder / "policy.key", "pol")
         _publish(folder, base_url, acquirer_key, policy_key, authority)
+        publish_scheme(folder)
         clock = _SystemClock()
         authoriser = Authoriser(
-            ledger, policy_key, folder, clock, mode=mode, declined=declined, opening_minor=opening_minor
+            ledger,
+            policy_key,
+            folder,
+            clock,
+            mode=mode,
+            declined=declined,
+            opening_minor=opening_minor,
+            pin=pin,
         )
         authoriser.policy()  # a policy.json or payers.json that can't be used is said now
         front = _Front(
@@ -214,6 +254,7 @@ class _Front:
         self._authority = authority
         self._base_url, self._authoriser, self._clock = base_url, authoriser, clock
         self._signer = Signer(key, clock)
+        self._aftersale, self._people = Aftersale(authoriser, terminals.find), People(authoriser)
         self._terminals, self._hardware_only = terminals, hardware_only
         self._trusted = TrustedKeys({}, terminals.find)
         self._nonces = NonceCache(clock.utc_s())
@@ -221,30 +262,22 @@ class _Front:
         self._in_flight: set[tuple[str, str]] = set()
 
     def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/v1/payments", self._payments, methods=["POST"]),
-                Route("/v1/payments/{ref}", self._payments, methods=["GET"]),
-                Route("/v1/payments/{ref}/reversals", self._payments, methods=["POST"]),
-                Route("/v1/policy", self._policy, methods=["GET"]),
-                Route("/sandbox/faults", self._faults, methods=["POST"]),
-            ]
-        )
+        routes = [Route(route.path, self._asked(route), methods=[route.method]) for route in ROUTES]
+        return Starlette(routes=[*routes, Route("/sandbox/faults", self._faults, methods=["POST"])])
 
     # --- endpoints --------------------------------------------------------------------------------------
 
-    async def _payments(self, http: Request) -> Response:
-        fault = self._plan.take()
-        response = await self._signed(http, fault)
-        if fault is not None and fault.kind is Kind.DUPLICATE:
-            response = await self._signed(http, None)
-        return response
+    def _asked(self, route: Asked) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of an operation; faults are for those that move money, or ask whether it moved."""
 
-    async def _policy(self, http: Request) -> Response:
-        async def treat(who: VerifiedRequest, body: bytes) -> Treated:
-            return Treated(200, self._authoriser.policy())
+        async def asked(http: Request) -> Response:
+            fault = self._plan.take() if route.operation in FAULTY else None
+            response = await self._signed(http, route, fault)
+            if fault is not None and fault.kind is Kind.DUPLICATE:
+                response = await self._signed(http, route, None)
+            return response
 
-        return await self._answered(http, treat, None, "application/jose")
+        return asked
 
     async def _faults(self, http: Request) -> Response:
         """`{"faults": ["drop-answer:1"]}` replaces what was planned."""
@@ -263,11 +296,12 @@ class _Front:
 
     # --- one call ---------------------------------------------------------------------------------------
 
-    async def _signed(self, http: Request, fault: Fault | None) -> Response:
+    async def _signed(self, http: Request, route: Asked, fault: Fault | None) -> Response:
         async def treat(who: VerifiedRequest, body: bytes) -> Treated:
-            return await self._treated(http, who, body, fault)
+            return await self._treated(http, route, who, body, fault)
 
-        return await self._answered(http, treat, fault, JSON)
+        kind = JOSE if route.operation == "policy" else JSON
+        return await self._answered(http, treat, fault, kind, body_limit(route.operation))
 
     async def _answered(
         self,
@@ -275,13 +309,14 @@ class _Front:
         treat: Callable[[VerifiedRequest, bytes], Awaitable[Treated]],
         fault: Fault | None,
         content_type: str,
+        limit: int,
     ) -> Response:
         """Verify, treat, sign; a call that carries nothing to bind to is refused without a signature."""
         request = self._as_signed(http)
-        body = await _body(http)
+        body = await _body(http, limit)
         try:
             if body is None:
-                raise SignatureError("too_large", f"more than {MAX_BODY_BYTES} bytes")
+                raise SignatureError("too_large", f"more than {limit} bytes")
             who = verify_request(request, body, self._trusted, self._clock, self._nonces)
             if self._hardware_only and who.key_id.startswith(DEV):
                 treated, content_type = problem(403, "key_class", "software keys are not taken"), JSON
@@ -319,12 +354,12 @@ class _Front:
         return None
 
     async def _treated(
-        self, http: Request, who: VerifiedRequest, body: bytes, fault: Fault | None
+        self, http: Request, route: Asked, who: VerifiedRequest, body: bytes, fault: Fault | None
     ) -> Treated:
-        """Payments and reversals are in flight while they are treated; status sees them as pending."""
-        ref = http.path_params.get("ref", "")
-        if http.method == "GET":
-            return self._status(who, ref)
+        """What has an idempotency key is in flight while it is treated; status sees a payment as pending."""
+        about = http.path_params.get("ref") or http.path_params.get("token") or ""
+        if route.method != "POST":
+            return self._bare(route.operation, who, about)
         flight = (who.key_id, who.idempotency_key or "")
         if flight in self._in_flight:
             return problem(409, "in_flight", "the same call is being treated")
@@ -332,12 +367,46 @@ class _Front:
         try:
             if fault is not None and fault.kind is Kind.DELAY:
                 await asyncio.sleep(fault.seconds)
-            if ref:
-                return self._authoriser.reversal(who, ref, body)
-            decline = fault is not None and fault.kind is Kind.DECLINE
-            return self._authoriser.payment(who, body, decline=decline)
+            return self._booked(route.operation, who, about, body, fault)
         finally:
             self._in_flight.discard(flight)
+
+    def _bare(self, operation: Operation, who: VerifiedRequest, about: str) -> Treated:
+        """Calls without a body."""
+        match operation:
+            case "policy":
+                return Treated(200, self._authoriser.policy())
+            case "payer":
+                return self._people.payer(who, about)
+            case "withdrawal":
+                return self._people.withdrawal(who, about)
+            case _:
+                return self._status(who, about)
+
+    def _booked(
+        self, operation: Operation, who: VerifiedRequest, ref: str, body: bytes, fault: Fault | None
+    ) -> Treated:
+        """Calls with a body and an idempotency key."""
+        match operation:
+            case "reversal":
+                return self._authoriser.reversal(who, ref, body)
+            case "refund":
+                return self._aftersale.refund(who, ref, body)
+            case "dispute":
+                return self._aftersale.dispute(who, ref, body)
+            case "advice":
+                return self._aftersale.advice(who, body)
+            case "reconciliation":
+                return self._aftersale.reconciliation(who, body)
+            case "enrolment":
+                return self._people.enrolment(who, body)
+            case "identification":
+                return self._people.identification(who, body)
+            case "telemetry":
+                return self._people.telemetry(who, body)
+            case _:
+                decline = fault is not None and fault.kind is Kind.DECLINE
+                return self._authoriser.payment(who, body, decline=decline)
 
     def _status(self, who: VerifiedRequest, ref: str) -> Treated:
         if not REF.fullmatch(ref):
@@ -377,14 +446,14 @@ def _named(body: bytes) -> tuple[str, str] | None:
     return named.merchant_id, named.terminal_id
 
 
-async def _body(http: Request) -> bytes | None:
-    """The whole body, kept for a second look; None when it is too large."""
+async def _body(http: Request, limit: int) -> bytes | None:
+    """The whole body, kept for a second look; None when it has more than `limit` bytes."""
     if not hasattr(http.state, "body"):
         body = b""
         with suppress(ClientDisconnect):  # half a body does not have the digest of the whole
             async for chunk in http.stream():
                 body += chunk
-                if len(body) > MAX_BODY_BYTES:
+                if len(body) > limit:
                     return None
         http.state.body = body
     kept: bytes = http.state.body

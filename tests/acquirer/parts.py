@@ -15,6 +15,8 @@ from kiosk.domain.money import Money
 from kiosk.domain.payment import Authorise, Evidence, Order, Payer
 
 NUMBERS = itertools.count(1)
+SEQUENCES: dict[str, int] = {}
+"""One for each attempt: an acquirer refuses one that was used before."""
 TERMINAL = Terminal("m-100", "s-1", "t-7", "test", "Corner Shop")
 
 
@@ -48,12 +50,12 @@ def an_effect(
 
 
 def a_payment(
-    effect: Authorise, sequence: int = 1, policy_version: int = 1, terminal: Terminal = TERMINAL
+    effect: Authorise, sequence: int = 0, policy_version: int = 1, terminal: Terminal = TERMINAL
 ) -> Exchange:
     return payment_request(
         terminal,
         effect,
-        sequence=sequence,
+        sequence=sequence or SEQUENCES.setdefault(effect.ref, len(SEQUENCES) + 1_000),
         batch=1,
         created_utc=1_795_564_800.25,
         confirmed_at=1_795_564_799.0,

@@ -86,7 +86,7 @@ class LeavesNoTombstone(Authoriser):
 
     def _undo(self, terminal: str, request: Any) -> Treated:
         treated = super()._undo(terminal, request)
-        self._ledger._db.execute("DELETE FROM attempts WHERE token = '' AND ref = ?", (request.ref,))
+        self.ledger._db.execute("DELETE FROM attempts WHERE token = '' AND ref = ?", (request.ref,))
         return treated
 
 
@@ -94,10 +94,10 @@ class KeepsTheMoney(Authoriser):
     """A reversal is acknowledged and nothing is given back."""
 
     def _undo(self, terminal: str, request: Any) -> Treated:
-        attempt = self._ledger.attempt(terminal, request.ref)
+        attempt = self.ledger.attempt(terminal, request.ref)
         treated = super()._undo(terminal, request)
         if attempt is not None and attempt.result is Result.APPROVED:
-            self._ledger._db.execute("UPDATE attempts SET result = 'approved' WHERE ref = ?", (request.ref,))
+            self.ledger._db.execute("UPDATE attempts SET result = 'approved' WHERE ref = ?", (request.ref,))
         return treated
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from kiosk.acquirer.messages import AnswerMessage, PolicyTerms, Terminal, parse
+from kiosk.acquirer.jwe import PIN_TYP, seal
+from kiosk.acquirer.messages import AnswerMessage, PolicyTerms, Problem, Terminal, parse
 from kiosk.acquirer.signing import TrustedKeys, VerifiedRequest, verify_jws
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import PinKey
 from kiosk.domain.payment import Result
 from kiosk.sandbox.authorise import Authoriser
 from kiosk.sandbox.keys import OwnKey
@@ -51,10 +54,12 @@ def desk(tmp_path, clock):
     made.ledger.close()
 
 
-def with_pin(effect):
-    object.__setattr__(effect.evidence, "methods", ("face", "pin"))
-    object.__setattr__(effect, "pin", "a.b.c.d.e")
-    return effect
+def with_pin(desk, effect, pin="246810", ref=None):
+    """The payment with a PIN, sealed as a kiosk does (`ref`: for another attempt)."""
+    key = desk.authoriser.sealed_to.terms()
+    content = json.dumps({"pin": pin, "ref": ref or effect.ref}).encode()
+    sealed = seal(content, PIN_TYP, ref or effect.ref, PinKey(key.kid, key.key))
+    return replace(effect, pin=sealed, evidence=replace(effect.evidence, methods=("face", "pin")))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,71 @@ def test_amounts_are_held_against_the_signed_caps(desk, effect, code):
 
 
 def test_a_pin_pays_what_a_look_alone_may_not(desk):
-    assert desk.pay(with_pin(an_effect(minor=100_000))).result is Result.APPROVED
+    assert desk.pay(with_pin(desk, an_effect(minor=100_000))).result is Result.APPROVED
+
+
+def test_the_law_can_ask_for_a_pin_everywhere(desk):
+    desk.terms(two_factors_above=0)
+    assert desk.pay(an_effect(minor=1)).code == "pin_needed"
+    assert desk.pay(with_pin(desk, an_effect(minor=1))).result is Result.APPROVED
+
+
+def test_three_wrong_pins_block_a_payer_also_with_the_right_one_and_after_a_restart(desk, tmp_path, clock):
+    token = "pyr-forgetful"
+    codes = [desk.pay(with_pin(desk, an_effect(minor=60_000, token=token), "0000")).code for _ in range(3)]
+    assert codes == ["wrong_pin", "wrong_pin", "pin_blocked"]
+    desk.ledger.close()
+    again = Desk(tmp_path, clock)
+    assert again.pay(with_pin(again, an_effect(minor=60_000, token=token))).code == "pin_blocked"
+    assert again.pay(an_effect(minor=100, token=token)).result is Result.APPROVED
+    with again.ledger.transaction():
+        again.ledger.count_pin(token, right=True)
+    assert again.pay(with_pin(again, an_effect(minor=60_000, token=token))).result is Result.APPROVED
+    again.ledger.close()
+
+
+def test_a_right_pin_clears_the_count_and_a_retry_is_not_counted_again(desk):
+    token = "pyr-clumsy"
+    for _ in range(4):
+        wrong = with_pin(desk, an_effect(minor=60_000, token=token), "0000")
+        assert [desk.pay(wrong).code for _ in range(3)] == ["wrong_pin"] * 3
+        assert desk.pay(with_pin(desk, an_effect(minor=60_000, token=token))).result is Result.APPROVED
+
+
+def test_a_payer_may_have_a_pin_of_their_own(desk):
+    payer = {"balance_minor": 500_000, "currency": "CNY", "pin": "9753"}
+    (desk.folder / "payers.json").write_text(json.dumps({"pyr-own": payer}))
+    assert desk.pay(with_pin(desk, an_effect(minor=60_000, token="pyr-own"))).code == "wrong_pin"
+    assert desk.pay(with_pin(desk, an_effect(minor=60_000, token="pyr-own"), "9753")).code == "approved"
+
+
+@pytest.mark.parametrize("pin", ["12", "abcd", "1" * 13, "１２３４"])
+def test_what_is_no_pin_is_refused_and_not_counted(desk, pin):
+    token = "pyr-odd"
+    for _ in range(4):
+        assert desk.pay(with_pin(desk, an_effect(minor=60_000, token=token), pin)).code == "pin_format"
+
+
+def test_a_pin_of_another_attempt_is_none(desk):
+    other = an_effect().ref
+    assert desk.pay(with_pin(desk, an_effect(minor=60_000), ref=other)).code == "pin_format"
+
+
+def test_nothing_of_a_pin_is_in_the_books(desk):
+    desk.pay(with_pin(desk, an_effect(minor=60_000), "86420135"))
+    books = b"".join(path.read_bytes() for path in desk.folder.glob("ledger.sqlite*"))
+    assert b"86420135" not in books
+
+
+def test_a_sequence_is_used_once(desk):
+    first, second = an_effect(), an_effect()
+    exchange = a_payment(first, sequence=7)
+    who = VerifiedRequest("k-1", exchange.idempotency_key, "")
+    assert desk.authoriser.payment(who, exchange.body).status == 200
+    again = a_payment(second, sequence=7)
+    treated = desk.authoriser.payment(VerifiedRequest("k-1", again.idempotency_key, ""), again.body)
+    assert (treated.status, parse(treated.body, Problem).error) == (409, "sequence_reused")
+    assert desk.undo(second).result is Result.REVERSED  # a reversal gets through whatever its number is
 
 
 def test_the_days_of_a_person_and_of_a_kiosk_have_caps(desk, clock):
@@ -148,7 +217,8 @@ def test_modes_are_kept_apart(tmp_path, clock, mode, accepted):
 def test_the_policy_has_one_version_until_its_terms_change_or_it_grows_old(desk, clock):
     first = desk.policy()
     clock.advance(3_600_000)
-    assert desk.policy() == first
+    again = desk.policy()
+    assert (again.version, again.expires, again.ceiling) == (first.version, first.expires, first.ceiling)
     desk.terms(provider="Another")
     assert (desk.policy().version, desk.policy().provider) == (2, "Another")
     clock.advance(13 * 3_600_000)

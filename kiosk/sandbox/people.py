@@ -1,0 +1,235 @@
+"""The acquirer's people: who enrolled, under which consent, and that a withdrawal deletes what is of a face.
+
+Templates come sealed, and lie in the books sealed again, with a key of this machine. Beside them: one-to-many
+identification for kiosks that do not hold everybody, and what a terminal last said of its health.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from numpy.typing import NDArray
+
+from kiosk.acquirer.messages import VERSION, encode, parse
+from kiosk.acquirer.operations import (
+    EnrolmentAnswer,
+    EnrolmentRequest,
+    IdentificationAnswer,
+    IdentificationRequest,
+    PayerAnswer,
+    TelemetryAnswer,
+    TelemetryRequest,
+)
+from kiosk.acquirer.signing import VerifiedRequest
+from kiosk.domain.errors import OperatorError, ProtocolError
+from kiosk.sandbox.authorise import Authoriser, Treated, problem
+from kiosk.sandbox.files import explained, write
+from kiosk.sandbox.ledger import Person
+
+__all__ = ["People"]
+
+SAME_PERSON: Final = 0.6
+"""A cosine from here on is taken for the same person; the shipped network's strangers stay below .60
+(`kiosk eval identify`)."""
+MARGIN: Final = 0.1
+LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+NONCE_BYTES: Final = 12
+
+
+class People:
+    """Treats verified calls about persons; the key that seals templates is `people.key`."""
+
+    def __init__(self, authoriser: Authoriser) -> None:
+        self._authoriser, self._ledger, self._clock = authoriser, authoriser.ledger, authoriser.clock
+
+    @cached_property
+    def _seal(self) -> AESGCM:
+        return AESGCM(_secret(self._authoriser.folder / "people.key"))
+
+    # --- calls ------------------------------------------------------------------------------------------
+
+    def enrolment(self, who: VerifiedRequest, body: bytes) -> Treated:
+        """`POST /v1/enrolments`."""
+        try:
+            request = parse(body, EnrolmentRequest)
+            template = self._authoriser.sealed_to.template(request.template, request.ref)
+        except ProtocolError as error:
+            return problem(400, "format", str(error))
+        return self._authoriser.once(
+            who, request, "enrolment", body, lambda _: Treated(200, encode(self._enrol(request, template)))
+        )
+
+    def payer(self, who: VerifiedRequest, token: str) -> Treated:
+        """`GET /v1/payers/{token}`."""
+        person = self._ledger.person(token)
+        if not self._ledger.terminal(who.key_id) or person is None:
+            return problem(404, "not_found")
+        return Treated(200, encode(self._held(person, withdrawing=False)))
+
+    def withdrawal(self, who: VerifiedRequest, token: str) -> Treated:
+        """`DELETE /v1/payers/{token}`."""
+        if not self._ledger.terminal(who.key_id) or self._ledger.person(token) is None:
+            return problem(404, "not_found")
+        with self._ledger.transaction():
+            self._ledger.withdraw(token, self._clock.utc_s())
+            gone = self._ledger.person(token)
+        assert gone is not None  # noqa: S101 - a row is never removed
+        return Treated(200, encode(self._held(gone, withdrawing=True)))
+
+    def identification(self, who: VerifiedRequest, body: bytes) -> Treated:
+        """`POST /v1/identifications`."""
+        try:
+            request = parse(body, IdentificationRequest)
+            probe = self._authoriser.sealed_to.template(request.template, request.ref)
+        except ProtocolError as error:
+            return problem(400, "format", str(error))
+        return self._authoriser.once(
+            who,
+            request,
+            "identification",
+            body,
+            lambda _: Treated(200, encode(self._identify(request, probe))),
+        )
+
+    def telemetry(self, who: VerifiedRequest, body: bytes) -> Treated:
+        """`POST /v1/telemetry`."""
+        try:
+            request = parse(body, TelemetryRequest)
+        except ProtocolError as error:
+            return problem(400, "format", str(error))
+
+        def hear(terminal: str) -> Treated:
+            self._ledger.hear(terminal, body, self._clock.utc_s())
+            newest, _, _ = self._ledger.policy()
+            answer = TelemetryAnswer(
+                version=VERSION,
+                operation="telemetry",
+                ref=request.ref,
+                action="refresh_policy" if request.policy_version < newest else "none",
+            )
+            return Treated(200, encode(answer))
+
+        return self._authoriser.once(who, request, "telemetry", body, hear)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _enrol(self, request: EnrolmentRequest, template: NDArray[np.float32]) -> EnrolmentAnswer:
+        if not request.consent.of_age:
+            return _not_enrolled(request, "refused", "under_age")
+        if request.consent.keep_until.timestamp() <= self._clock.utc_s():
+            return _not_enrolled(request, "refused", "consent_over")
+        if any(score >= SAME_PERSON for score, _ in self._scores(request.model_id, template)):
+            return _not_enrolled(request, "duplicate", "same_face")
+        token = "pyr-" + "".join(secrets.choice(LETTERS) for _ in range(12))
+        person = Person(
+            token=token,
+            at=self._clock.utc_s(),
+            account=request.account,
+            consent_ref=f"consent-{token[4:]}",
+            consent=encode(request.consent),
+            model_id=request.model_id,
+            template=self._sealed(token, template),
+            withdrawn_at=None,
+        )
+        self._ledger.enrol(person)
+        return EnrolmentAnswer(
+            version=VERSION,
+            operation="enrolment",
+            ref=request.ref,
+            result="enrolled",
+            token=token,
+            consent_ref=person.consent_ref,
+            masked_name=f"*{request.account[-1]}",
+            masked_account=f"*{token[-4:]}",
+        )
+
+    def _identify(self, request: IdentificationRequest, probe: NDArray[np.float32]) -> IdentificationAnswer:
+        scores = sorted(self._scores(request.model_id, probe), key=lambda one: one[0], reverse=True)
+        nobody = IdentificationAnswer(
+            version=VERSION, operation="identification", ref=request.ref, result="not_found"
+        )
+        if not scores or scores[0][0] < SAME_PERSON:
+            return nobody
+        if len(scores) > 1 and scores[0][0] - scores[1][0] < MARGIN:
+            return nobody
+        score, person = scores[0]
+        return IdentificationAnswer(
+            version=VERSION,
+            operation="identification",
+            ref=request.ref,
+            result="found",
+            token=person.token,
+            consent_ref=person.consent_ref,
+            masked_name=f"*{person.account[-1]}",
+            masked_account=f"*{person.token[-4:]}",
+            score_band="high" if score >= SAME_PERSON + MARGIN else "medium",
+        )
+
+    def _held(self, person: Person, *, withdrawing: bool) -> PayerAnswer:
+        gone = person.withdrawn_at is not None
+        blocked = self._authoriser.is_blocked(person.token)
+        return PayerAnswer(
+            version=VERSION,
+            operation="withdrawal" if withdrawing else "payer",
+            token=person.token,
+            state="withdrawn" if gone else "blocked" if blocked else "active",
+            consent_ref=person.consent_ref,
+            masked_name=f"*{person.account[-1:]}",
+            masked_account=f"*{person.token[-4:]}",
+            enrolled_at=datetime.fromtimestamp(round(person.at, 3), UTC),
+            withdrawn_at=None
+            if person.withdrawn_at is None
+            else datetime.fromtimestamp(round(person.withdrawn_at, 3), UTC),
+            held=("consent", "payments") if gone else ("account", "consent", "payments", "template"),
+        )
+
+    def _scores(self, model_id: str, probe: NDArray[np.float32]) -> list[tuple[float, Person]]:
+        """The cosine with each reference of that network."""
+        found = []
+        for person in self._ledger.people(model_id):
+            reference = self._opened(person)
+            if reference.shape == probe.shape:
+                found.append((float(reference @ probe), person))
+        return found
+
+    def _sealed(self, token: str, template: NDArray[np.float32]) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._seal.encrypt(nonce, template.astype("<f4").tobytes(), token.encode())
+
+    def _opened(self, person: Person) -> NDArray[np.float32]:
+        sealed = person.template or b""
+        try:
+            content = self._seal.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], person.token.encode())
+        except InvalidTag:
+            raise OperatorError(
+                f"the template of {person.token} can't be opened", do="Put the right people.key back."
+            ) from None
+        return np.frombuffer(content, "<f4").astype(np.float32)
+
+
+def _not_enrolled(request: EnrolmentRequest, result: str, code: str) -> EnrolmentAnswer:
+    return EnrolmentAnswer(
+        version=VERSION,
+        operation="enrolment",
+        ref=request.ref,
+        result=result,  # type: ignore[arg-type]  # one of two literals of this file
+        code=code,
+    )
+
+
+def _secret(path: Path) -> bytes:
+    """32 bytes in a file (0600), made when it is not there."""
+    with explained(path):
+        if not path.exists():
+            write(path, secrets.token_bytes(32))
+        found = path.read_bytes()
+    if len(found) != 32:
+        raise OperatorError("not a key of 32 bytes", where=str(path), do="Put the right one back.")
+    return found

@@ -1,0 +1,180 @@
+"""People at the sandbox: enrolled by consent, found again, gone when they withdraw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kiosk.acquirer.jwe import TEMPLATE_TYP, seal
+from kiosk.acquirer.messages import Problem, freeze, parse, utc
+from kiosk.acquirer.operations import (
+    ConsentMessage,
+    EnrolmentAnswer,
+    EnrolmentRequest,
+    IdentificationAnswer,
+    IdentificationRequest,
+    PayerAnswer,
+    TelemetryAnswer,
+    TelemetryRequest,
+)
+from kiosk.acquirer.signing import VerifiedRequest
+from kiosk.domain.limits import PinKey
+from kiosk.domain.payment import Result
+from kiosk.sandbox.people import People
+
+from ..acquirer.parts import an_effect
+from .test_aftersale import REFS, Shop
+
+WHO = VerifiedRequest("k-1", None, "")
+
+
+def a_face(seed: int, like: np.ndarray | None = None) -> np.ndarray:
+    face = np.random.default_rng(seed).normal(size=192).astype(np.float32)
+    face /= np.linalg.norm(face)
+    if like is not None:
+        face = 0.95 * like + 0.05 * face
+        face /= np.linalg.norm(face)
+    return face
+
+
+MING, LAN = a_face(1), a_face(2)
+
+
+class Office(Shop):
+    """A terminal that enrols, and the acquirer."""
+
+    def __init__(self, folder, clock):
+        super().__init__(folder, clock)
+        self.people = People(self.authoriser)
+
+    def sealed(self, face, ref):
+        key = self.authoriser.sealed_to.terms()
+        return seal(face.astype("<f4").tobytes(), TEMPLATE_TYP, ref, PinKey(key.kid, key.key))
+
+    def enrol(self, face, *, of_age=True, days=365, model="net-1", account="wallet-ming", ref=None):
+        ref, now = ref or next(REFS), self.clock.utc_s()
+        consent = ConsentMessage(
+            text_version="v1",
+            language="zh-Hans",
+            scope=("pay",),
+            given_at=utc(now),
+            keep_until=utc(now + days * 86_400),
+            of_age=of_age,
+        )
+        request = EnrolmentRequest(
+            **self._identity(ref),
+            operation="enrolment",
+            consent=consent,
+            template=self.sealed(face, ref),
+            model_id=model,
+            account=account,
+        )
+        exchange = freeze(request, "enrolment", "/v1/enrolments")
+        treated = self.people.enrolment(self._who(exchange), exchange.body)
+        return parse(treated.body, EnrolmentAnswer if treated.status == 200 else Problem)
+
+    def identify(self, face, model="net-1"):
+        ref = next(REFS)
+        request = IdentificationRequest(
+            **self._identity(ref),
+            operation="identification",
+            template=self.sealed(face, ref),
+            model_id=model,
+            gallery_version=0,
+        )
+        exchange = freeze(request, "identification", "/v1/identifications")
+        treated = self.people.identification(self._who(exchange), exchange.body)
+        return parse(treated.body, IdentificationAnswer if treated.status == 200 else Problem)
+
+
+@pytest.fixture
+def office(tmp_path, clock):
+    made = Office(tmp_path, clock)
+    made.pay(an_effect())  # the terminal is known from here on
+    yield made
+    made.ledger.close()
+
+
+def test_a_person_is_enrolled_found_again_and_gone_when_they_withdraw(office):
+    enrolled = office.enrol(MING)
+    assert enrolled.result == "enrolled"
+    found = office.identify(a_face(7, like=MING))
+    assert (found.result, found.token, found.score_band) == ("found", enrolled.token, "high")
+    held = parse(office.people.payer(WHO, enrolled.token).body, PayerAnswer)
+    assert (held.state, held.held) == ("active", ("account", "consent", "payments", "template"))
+    assert office.pay(an_effect(token=enrolled.token)).result is Result.APPROVED
+
+    first = parse(office.people.withdrawal(WHO, enrolled.token).body, PayerAnswer)
+    again = parse(office.people.withdrawal(WHO, enrolled.token).body, PayerAnswer)
+    assert (first.state, first.held) == ("withdrawn", ("consent", "payments"))
+    assert first == again
+    assert office.identify(MING).result == "not_found"
+    assert office.pay(an_effect(token=enrolled.token)).code == "payer_withdrawn"
+
+
+def test_a_template_lies_in_the_books_sealed_and_after_a_withdrawal_not_at_all(office):
+    token = office.enrol(MING).token
+    person = office.ledger.person(token)
+    plain = MING.astype("<f4").tobytes()
+    assert plain[:64] not in person.template
+    office.people.withdrawal(WHO, token)
+    office.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    books = b"".join(path.read_bytes() for path in office.folder.glob("ledger.sqlite*"))
+    assert person.template not in books
+    assert b"wallet-ming" not in books
+
+
+def test_the_same_face_again_is_a_duplicate_and_another_is_not(office):
+    office.enrol(MING)
+    assert office.enrol(a_face(9, like=MING), account="wallet-other").result == "duplicate"
+    assert office.enrol(LAN, account="wallet-lan").result == "enrolled"
+    assert office.enrol(MING, model="net-2").result == "enrolled"  # cosines of two networks mean nothing
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [({"of_age": False}, "under_age"), ({"days": -1}, "consent_over")]
+)
+def test_without_a_consent_that_holds_nobody_is_enrolled(office, change, code):
+    answer = office.enrol(MING, **change)
+    assert (answer.result, answer.code, office.ledger.people("net-1")) == ("refused", code, [])
+
+
+@pytest.mark.parametrize("face", [np.zeros(192, np.float32), 3 * MING, np.full(192, np.nan, np.float32)])
+def test_what_is_no_template_is_refused(office, face):
+    assert office.enrol(face).error == "format"
+    assert office.identify(face).error == "format"
+
+
+def test_nobody_is_named_when_two_are_close_or_none_is_near(office):
+    assert office.identify(MING).result == "not_found"
+    office.enrol(MING)
+    between = MING + 0.9 * a_face(3)
+    office.enrol((between / np.linalg.norm(between)).astype(np.float32), model="net-1", account="wallet-b")
+    assert office.identify(LAN).result == "not_found"
+
+
+def test_of_nobody_and_for_nobody_there_is_nothing(office):
+    token = office.enrol(MING).token
+    assert office.people.payer(WHO, "pyr-nobody").status == 404
+    assert office.people.withdrawal(WHO, "pyr-nobody").status == 404
+    assert office.people.payer(VerifiedRequest("k-stranger", None, ""), token).status == 404
+
+
+def test_a_terminal_s_last_word_on_its_health_is_kept(office):
+    office.policy()
+    ref = next(REFS)
+    request = TelemetryRequest(
+        **office._identity(ref),
+        operation="telemetry",
+        software="kiosk-1.0",
+        gallery_version=3,
+        policy_version=0,
+        counters={"payments": 7},
+        checks={"camera": "ok"},
+    )
+    exchange = freeze(request, "telemetry", "/v1/telemetry")
+    answer = parse(office.people.telemetry(office._who(exchange), exchange.body).body, TelemetryAnswer)
+    assert answer.action == "refresh_policy"
+    ((terminal, _, body),) = office.ledger.heard()
+    assert terminal == "m-100/s-1/t-7"
+    assert b'"payments":7' in body
