@@ -88,7 +88,7 @@ WORDS: Final = {
 }
 """`Class.field`, or `*.field` for those that mean the same everywhere: meaning, ISO 20022, ISO 8583."""
 
-OTHERS: Final = (m.Problem, m.PolicyTerms)
+OTHERS: Final = (m.Problem, m.PolicyTerms, m.LicenceTerms)
 """Messages that no call names: refusals, and the payload of the policy's JWS."""
 KINDS: Final = {
     m.Ref.__metadata__[0].pattern: "UUIDv7, lower case",

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from kiosk.domain.errors import OperatorError, ProtocolError
-from kiosk.domain.limits import Limits, OfflineCaps, PinKey, Policy
+from kiosk.domain.limits import MAX_COUNT, Limits, OfflineCaps, PinKey, Policy
 from kiosk.domain.money import CURRENCIES, MAX_MINOR, Money
 from kiosk.domain.payment import Answer, Authorise, Order, Result
 from kiosk.domain.ports import Clock, Mode
@@ -29,6 +29,7 @@ __all__ = [
     "CeilingTerms",
     "EvidenceMessage",
     "Exchange",
+    "LicenceTerms",
     "LimitsLeft",
     "OfflineMessage",
     "OfflineTerms",
@@ -217,15 +218,23 @@ class Problem(Message, frozen=True, kw_only=True):
     detail: Text = ""
 
 
+Payments = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+
+
 class CeilingTerms(Message, frozen=True, kw_only=True):
-    """The acquirer's caps, minor units of the policy's currency; None: no cap of that kind."""
+    """The acquirer's caps: minor units of the policy's currency, numbers of payments; None: no such cap.
+
+    An hour is any 60 minutes, a day the store's. Both sides keep count.
+    """
 
     per_payment: Minor
     per_person_day: Minor | None = None
     per_kiosk_day: Minor | None = None
     pin_above: Minor | None = None
-    per_person_hour_count: Annotated[int, Meta(ge=1, le=10_000)] | None = None
-    """Payments of one person in an hour; the acquirer keeps count."""
+    per_person_hour: Minor | None = None
+    per_person_hour_count: Payments | None = None
+    per_person_day_count: Payments | None = None
+    per_kiosk_day_count: Payments | None = None
 
 
 class OfflineTerms(Message, frozen=True, kw_only=True):
@@ -244,6 +253,22 @@ class PinKeyTerms(Message, frozen=True, kw_only=True):
     key: Annotated[bytes, Meta(max_length=200)]
 
 
+class LicenceTerms(Message, frozen=True, kw_only=True):
+    """The payload of a licence's JWS: what a scheme lets a provider do, with which keys, from when to when.
+
+    `policy_keys`: SHA-256 over the SubjectPublicKeyInfo (DER) of each key that may sign this provider's
+    policies, so that a key's name is no way to borrow a licence. `licence_class` `sandbox`: for tries only.
+    """
+
+    licence: Name
+    licence_class: Literal["production", "sandbox"]
+    provider: Label
+    services: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=16)]
+    policy_keys: Annotated[tuple[Hash, ...], Meta(min_length=1, max_length=16)]
+    not_before: UtcTime
+    expires: UtcTime
+
+
 class PolicyTerms(Message, frozen=True, kw_only=True):
     """The payload of the policy's JWS: what the acquirer signs and the merchant cannot raise."""
 
@@ -251,9 +276,10 @@ class PolicyTerms(Message, frozen=True, kw_only=True):
     expires: UtcTime
     currency: str
     provider: Label
-    licence: Label
+    licence: Jose
     face_allowed: bool
     ceiling: CeilingTerms
+    law_note: Text = ""
     two_factors_above: Minor | None = None
     offline: OfflineTerms | None = None
     pin_key: PinKeyTerms | None = None
@@ -262,25 +288,20 @@ class PolicyTerms(Message, frozen=True, kw_only=True):
         if self.currency not in CURRENCIES:
             raise ValueError(f"unknown currency {self.currency!r}")
 
-    def policy(self) -> Policy:
-        """The same for the domain."""
-        ceiling = Limits(
-            per_payment=self.ceiling.per_payment,
-            per_person_day=self.ceiling.per_person_day,
-            per_kiosk_day=self.ceiling.per_kiosk_day,
-            pin_above=self.ceiling.pin_above,
-        )
+    def policy(self, licence: LicenceTerms) -> Policy:
+        """The same for the domain, under the `licence` that was read from it; it ends when either ends."""
         return Policy(
             version=self.version,
-            expires_s=int(self.expires.timestamp()),
+            expires_s=int(min(self.expires, licence.expires).timestamp()),
             currency=self.currency,
             provider=self.provider,
-            licence=self.licence,
+            licence=licence.licence,
             face_allowed=self.face_allowed,
-            ceiling=ceiling,
+            ceiling=Limits(**msgspec.structs.asdict(self.ceiling)),
             two_factors_above=self.two_factors_above,
             offline=None if self.offline is None else OfflineCaps(**msgspec.structs.asdict(self.offline)),
             pin_key=None if self.pin_key is None else PinKey(self.pin_key.kid, self.pin_key.key),
+            law_note=self.law_note,
         )
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "SigningKey",
     "TrustedKeys",
     "VerifiedRequest",
+    "jws_key_id",
     "load_public_key",
     "sign_answer",
     "sign_jws",
@@ -396,6 +397,11 @@ def verify_jws(jws: bytes, typ: str, trusted: TrustedKeys) -> bytes:
     except BadMathematics:
         raise SignatureError("bad_signature", "the content or the signature was altered") from None
     return payload
+
+
+def jws_key_id(jws: bytes) -> str:
+    """The key id that a verified compact JWS names."""
+    return parse(_unb64(jws.split(b".")[0]), _JoseHeader).kid
 
 
 def _b64(data: bytes) -> bytes:

@@ -75,9 +75,11 @@ class StoreConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class AcquirerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where payments go. `trust_file` holds the acquirer's address and keys; empty: that in the data dir."""
+    """Where payments go. `trust_file` holds the acquirer's address and keys, `scheme_file` the roots of the
+    scheme that licenses it; empty: acquirer.json and scheme.json in the data dir."""
 
     trust_file: str = ""
+    scheme_file: str = ""
     connect_timeout_s: Seconds = 3.0
     answer_timeout_s: Seconds = 15.0
 

@@ -190,6 +190,7 @@ class Kernel:
         on_state: Callable[[State], None] = lambda state: None,
         accept_policy: Callable[[bytes], limits.Policy] | None = None,
         check_key: Callable[[], None] = lambda: None,
+        is_over: Callable[[limits.Policy, float], bool] = lambda policy, now_s: policy.expires_s <= now_s,
     ) -> None:
         self.setting = setting
         self.state: State = Idle()
@@ -209,7 +210,7 @@ class Kernel:
         self._found: LookDone | None = None
         self._masked: dict[str, str] = {}
         self._unwritten: set[str] = set()
-        self._accept_policy, self._check_key = accept_policy, check_key
+        self._accept_policy, self._check_key, self._is_over = accept_policy, check_key, is_over
         self._policy_due = clock.monotonic_ms() + (POLICY_MS if setting.policy else FIRST_POLICY_MS)
         self.on_policy: Callable[[limits.Policy], None] = lambda policy: None
         """Told the policy that came, from the kernel's thread."""
@@ -471,7 +472,9 @@ class Kernel:
 
         One that started without a policy (no network yet, say) asks more often.
         """
-        now = self._clock.monotonic_ms()
+        now, policy = self._clock.monotonic_ms(), self.setting.policy
+        if policy is not None:
+            self._is_over(policy, self._clock.utc_s())  # noted, so that no clock set back revives it
         if self._accept_policy and now >= self._policy_due:
             self._policy_due = now + (POLICY_MS if self.setting.policy else FIRST_POLICY_MS)
             self._submit(policy_request(), behind=True)
@@ -532,7 +535,7 @@ class Kernel:
         if (
             policy is None
             or not policy.face_allowed
-            or policy.expires_s <= self._clock.utc_s()
+            or self._is_over(policy, self._clock.utc_s())
             or policy.currency != order.amount.currency
         ):
             return None

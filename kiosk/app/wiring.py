@@ -3,8 +3,8 @@
 `open_base` is a kiosk's data folder with what lives in it: configuration, key, gallery, trust in the
 acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk that can take a payment.
 
-    data folder:  kiosk.toml  device.key | keys.json  tls.pem  acquirer.json  policy.jws
-                  gallery.fpk  journal.sqlite
+    data folder:  kiosk.toml  device.key | keys.json  tls.pem  acquirer.json  scheme.json
+                  policy.jws  policy.mark  gallery.fpk  journal.sqlite
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from zoneinfo import ZoneInfo
 
 from kiosk.acquirer.client import AcquirerClient, Lost, PolicyReceived, Unsent
 from kiosk.acquirer.journal import Journal
+from kiosk.acquirer.licence import Scheme, load_roots
 from kiosk.acquirer.messages import Terminal, policy_request
-from kiosk.acquirer.policy import PolicyStore
+from kiosk.acquirer.policy import MARK_PURPOSE, PolicyStore
 from kiosk.acquirer.tls import Tls, TlsIdentity, TlsTrust
 from kiosk.acquirer.trust import Trust, load_trust
 from kiosk.app.camera import Cameras
@@ -52,6 +53,8 @@ __all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_kiosk", "open_money"]
 
 TRUST_PLACES: Final = ("acquirer.json", "sandbox/acquirer.json")
 """Where the acquirer's address and keys are looked for in the data folder; the second is a sandbox's own."""
+SCHEME_PLACES: Final = ("scheme.json", "sandbox/scheme.json")
+"""The same for the scheme's roots."""
 
 
 class Base:
@@ -247,16 +250,30 @@ class Base:
         )
 
     @cached_property
-    def _policies(self) -> PolicyStore:
-        return PolicyStore(self.data_dir / "policy.jws", self.trust.policy_keys)
+    def policies(self) -> PolicyStore:
+        """The policy of this data folder, under the keys that are pinned now."""
+        secret = self.key.derive(MARK_PURPOSE)
+        return PolicyStore(self.data_dir / "policy.jws", self.trust.policy_keys, self._scheme(), secret)
+
+    def _scheme(self) -> Scheme:
+        """Whose licences count here. Without a scheme.json nobody's; production believes no sandbox's."""
+        production, named = self.config.mode == "production", self.config.acquirer.scheme_file
+        places = [Path(named)] if named else [self.data_dir / place for place in SCHEME_PLACES]
+        if production and not named:
+            places = places[:1]
+        path = next((place for place in places if named or is_there(place)), None)
+        return Scheme({} if path is None else load_roots(path), sandbox=not production)
 
     def stored_policy(self) -> Policy | None:
-        """The last policy that was verified and kept; it may have expired."""
-        return self._policies.load()
+        """The last policy that was verified and kept, if it is still believed; it may have expired."""
+        policy = self.policies.load(self.clock.utc_s())
+        if self.policies.problem:
+            self.warn(self.policies.problem)
+        return policy
 
     def accept_policy(self, jws: bytes) -> Policy:
         """Verify a policy that came and keep it; see `PolicyStore.accept`."""
-        return self._policies.accept(jws, self.clock.utc_s())
+        return self.policies.accept(jws, self.clock.utc_s())
 
     def fetch_policy(self) -> str:
         """Ask the acquirer for its policy and keep it; empty when it came, else why not."""
@@ -424,6 +441,7 @@ def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> 
             people=people,
             till=till,
             accept_policy=base.accept_policy,
+            is_over=base.policies.is_over,
             check_key=base.check_key,
         )
         try:

@@ -11,12 +11,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from kiosk.domain.errors import OperatorError
 from kiosk.files import write_whole
 
-__all__ = ["explained", "only_one", "write"]
+__all__ = ["explained", "only_one", "read_json", "write"]
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -35,6 +37,19 @@ def write(path: Path, content: bytes) -> None:
     """Put `content` at `path` (0600) in one step: a full disk or a cut leaves what was there before."""
     with explained(path):
         write_whole(path, content)
+
+
+T = TypeVar("T")
+
+
+def read_json(path: Path, kind: type[T]) -> T | None:
+    """What an operator wrote in `path`, as a `kind`; None when there is no such file."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeError) as error:
+        raise OperatorError(f"can't be used: {error}", where=str(path), do="Mend or remove it.") from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from kiosk.acquirer import messages
 from kiosk.acquirer.messages import (
     AnswerMessage,
+    LicenceTerms,
     PaymentRequest,
     PolicyTerms,
     Problem,
@@ -255,13 +257,27 @@ def test_policy_terms_become_the_domains_policy():
         "expires": "2026-11-25T00:00:00Z",
         "currency": "CNY",
         "provider": "P",
-        "licence": "L-1",
+        "licence": "a.b.c",
         "face_allowed": True,
-        "ceiling": {"per_payment": 5, "pin_above": 2},
+        "law_note": "Two factors (Act 7).",
+        "ceiling": {"per_payment": 5, "pin_above": 2, "per_person_hour": 9, "per_kiosk_day_count": 40},
     }
-    policy = parse(json.dumps(terms).encode(), PolicyTerms).policy()
+    licence = LicenceTerms(
+        licence="L-1",
+        licence_class="production",
+        provider="P",
+        services=("face_payment",),
+        policy_keys=("0" * 64,),
+        not_before=datetime(2026, 1, 1, tzinfo=UTC),
+        expires=datetime(2027, 1, 1, tzinfo=UTC),
+    )
+    read = parse(json.dumps(terms).encode(), PolicyTerms)
+    policy = read.policy(licence)
     assert (policy.version, policy.expires_s, policy.licence) == (3, 1_795_564_800, "L-1")
-    assert policy.ceiling == Limits(per_payment=5, pin_above=2)
+    assert policy.ceiling == Limits(5, pin_above=2, per_person_hour=9, per_kiosk_day_count=40)
+    assert policy.law_note == "Two factors (Act 7)."
+    sooner = msgspec.structs.replace(licence, expires=datetime(2026, 11, 1, tzinfo=UTC))
+    assert read.policy(sooner).expires_s == 1_793_491_200
     with pytest.raises(ProtocolError):
         parse(json.dumps(terms | {"currency": "XXX"}).encode(), PolicyTerms)
 

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from kiosk.acquirer.client import Lost, PolicyReceived, ReversalConfirmed, Unsent, Verified
+from kiosk.acquirer.licence import Scheme, load_roots
 from kiosk.acquirer.messages import Problem, Terminal, parse, policy_request, status_request
 from kiosk.acquirer.policy import PolicyStore
 from kiosk.acquirer.signing import Signer, sign_request
@@ -81,9 +82,12 @@ def test_a_production_kiosk_is_declined_by_a_test_sandbox(sandbox):
 def test_the_policy_comes_signed_and_is_believed(sandbox, tmp_path):
     reply = sandbox.client().send(policy_request())
     assert isinstance(reply, PolicyReceived)
-    policy = PolicyStore(tmp_path / "policy.jws", sandbox.trust.policy_keys).accept(reply.jws, Now().utc_s())
+    scheme = Scheme(load_roots(sandbox.folder / "sandbox" / "scheme.json"), sandbox=True)
+    store = PolicyStore(tmp_path / "policy.jws", sandbox.trust.policy_keys, scheme, bytes(32))
+    policy = store.accept(reply.jws, Now().utc_s())
     assert policy.face_allowed
     assert policy.ceiling.per_payment == 100_000
+    assert policy.licence == "SANDBOX-0000"
 
 
 def test_the_same_bytes_again_get_the_same_answer_and_no_second_debit(sandbox):
