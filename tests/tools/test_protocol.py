@@ -87,3 +87,30 @@ def test_the_file_is_openapi_and_closed_to_unknown_fields(tool: ModuleType) -> N
         if "properties" in schema:
             assert schema["additionalProperties"] is False, name
     assert r"\Z" not in json.dumps(document)
+
+
+def said_by_the_sandbox(pattern: str) -> set[str]:
+    source = "".join(path.read_text() for path in sorted((ROOT / "kiosk" / "sandbox").glob("*.py")))
+    return set(re.findall(pattern, source))
+
+
+def test_every_problem_of_the_sandbox_is_explained() -> None:
+    section = PAGE[PAGE.index("A **problem**") : PAGE.index("## Policy")]
+    rows = re.findall(r"^\| (\d{3}) \| (.+?) \|", section, re.MULTILINE)
+    explained = {(status, code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert said_by_the_sandbox(r"""problem\(\s*(\d{3}), "(\w+)\"""") <= explained
+    signing = (ROOT / "kiosk" / "acquirer" / "signing.py").read_text()
+    refusals = set(re.findall(r"""SignatureError\(\s*"(\w+)\"""", signing))
+    assert {("401", code) for code in refusals} <= explained
+
+
+def test_every_tls_refusal_is_explained_and_mended() -> None:
+    from kiosk.acquirer import tls
+    from kiosk.app import health
+
+    source = Path(tls.__file__).read_text()
+    codes = set(re.findall(r"""TlsError\(\s*"(\w+)\"""", source))
+    codes |= {code for _, code, _ in tls._REASONS}
+    assert codes == health._MEND_TLS.keys()
+    section = PAGE[PAGE.index("## TLS") : PAGE.index("## Idempotency")]
+    assert all(f"`{code}`" in section for code in codes)
