@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from kiosk.domain.errors import OperatorError
-from kiosk.domain.limits import Limits
+from kiosk.domain.limits import MAX_COUNT, Limits
 from kiosk.domain.money import CURRENCIES
 from kiosk.domain.ports import Mode
 
@@ -29,6 +29,10 @@ MAX_CONFIG_BYTES: Final = 64 * 1024
 Minor = Annotated[
     int,
     msgspec.Meta(ge=0, le=999_999_999_999, description="a whole number of minor units, 0 to 999999999999"),
+]
+Payments = Annotated[
+    int,
+    msgspec.Meta(ge=0, le=MAX_COUNT, description=f"a whole number of payments, 0 to {MAX_COUNT}"),
 ]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=120, description="a number above 0, at most 120")]
 Identifier = Annotated[
@@ -97,12 +101,18 @@ class KeyConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class LimitsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """The merchant's own caps in minor units; they can only lower what the acquirer signed."""
+    """The merchant's own caps, minor units and numbers of payments; they can only lower what the acquirer
+    signed. `kiosk limits set` lowers them further while the kiosk runs.
+    """
 
     per_payment_minor: Minor | None = None
+    per_person_hour_minor: Minor | None = None
     per_person_day_minor: Minor | None = None
     per_kiosk_day_minor: Minor | None = None
     pin_above_minor: Minor | None = None
+    per_person_hour_count: Payments | None = None
+    per_person_day_count: Payments | None = None
+    per_kiosk_day_count: Payments | None = None
 
     def layer(self) -> Limits:
         return Limits(
@@ -110,6 +120,10 @@ class LimitsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             per_person_day=self.per_person_day_minor,
             per_kiosk_day=self.per_kiosk_day_minor,
             pin_above=self.pin_above_minor,
+            per_person_hour=self.per_person_hour_minor,
+            per_person_hour_count=self.per_person_hour_count,
+            per_person_day_count=self.per_person_day_count,
+            per_kiosk_day_count=self.per_kiosk_day_count,
         )
 
 

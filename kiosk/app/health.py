@@ -71,6 +71,7 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         ("gallery", lambda: _gallery(base)),
         ("tls", lambda: _tls(base)),
         ("acquirer", lambda: _acquirer(base)),  # brings the policy, where it answers
+        ("licence", lambda: _licence(base)),
         ("policy", lambda: _policy(base)),
         ("till_link", lambda: _till_link(base)),
         ("screen", _screen),
@@ -317,12 +318,15 @@ def _gallery(base: Base) -> Check:
 
 
 def _policy(base: Base) -> Check:
-    policy = base.stored_policy()
+    policy = base.policies.load(time.time())
     if policy is None:
-        return Check("policy", "red", "no valid policy of the acquirer is stored", "Let the kiosk go online.")
+        why = base.policies.problem or "no valid policy of the acquirer is stored"
+        return Check(
+            "policy", "red", why, "Let the kiosk go online; the check `acquirer` says what it brings."
+        )
     until = time.strftime("%Y-%m-%d", time.gmtime(policy.expires_s))
     detail = f"version {policy.version} of {policy.provider} ({policy.licence}), until {until}"
-    if policy.expires_s <= time.time():
+    if base.policies.is_over(policy, time.time()):
         return Check("policy", "red", detail, "Expired: no payment by face until the kiosk was online.")
     currency = base.config.store.currency
     if policy.currency != currency:
@@ -333,11 +337,42 @@ def _policy(base: Base) -> Check:
             f'Set store.currency = "{policy.currency}", or ask the acquirer for a policy in {currency}.',
         )
     if not policy.face_allowed:
-        return Check("policy", "amber", detail, "Face payment is switched off by the acquirer.")
+        note = f": {policy.law_note}" if policy.law_note else ""
+        return Check("policy", "amber", detail + note, "Face payment is switched off by the acquirer.")
     capped = _capped(base.config.limits.layer(), policy.ceiling)
     if capped:
         return Check("policy", "amber", f"{detail}; {capped}", "Lower them, or ask the acquirer for more.")
     return Check("policy", "green", detail)
+
+
+LICENCE_DUE_DAYS: Final = 30
+"""So long before its end a licence is amber: its renewal is the provider's work, and takes days."""
+
+
+def _licence(base: Base) -> Check:
+    """Who may take payments by face here, by whose word, and until when."""
+    roots = base.scheme.roots
+    if not roots:
+        return Check("licence", "red", "no scheme's root is known here, so nobody is licensed", _GET_SCHEME)
+    if base.policies.load(time.time()) is None or base.policies.licence is None:
+        return Check("licence", "red", base.policies.problem or "no licence was seen yet", _ASK_LICENCE)
+    terms, root = base.policies.licence.terms, base.policies.licence.root
+    until = terms.expires.date().isoformat()
+    detail = f"{terms.licence} ({terms.licence_class}) of {terms.provider}, by {root}, until {until}"
+    left_days = (terms.expires.timestamp() - time.time()) / 86_400
+    if left_days <= 0:
+        return Check("licence", "red", f"{detail}: expired", _ASK_LICENCE)
+    if left_days <= LICENCE_DUE_DAYS:
+        return Check("licence", "amber", f"{detail}: {left_days:.0f} days", _ASK_LICENCE)
+    return Check("licence", "green", detail)
+
+
+_GET_SCHEME: Final = (
+    "Put the scheme's scheme.json into the data folder (the scheme publishes it, not your acquirer)."
+)
+_ASK_LICENCE: Final = (
+    "Ask your acquirer for a policy under a licence that holds; until then nobody pays by face."
+)
 
 
 def _capped(merchant: Limits, ceiling: Limits) -> str:

@@ -14,6 +14,7 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -31,12 +32,15 @@ from kiosk.acquirer.messages import (
     reversal_request,
     status_request,
 )
-from kiosk.domain import limits
+from kiosk.acquirer.pin import seal_pin
+from kiosk.domain import limits, lockout
 from kiosk.domain.challenge import Challenge
 from kiosk.domain.decision import (
     Accept,
+    AskSecondFactor,
     Candidate,
     Decision,
+    Factor,
     LookOutcome,
     Reason,
     Refuse,
@@ -46,6 +50,8 @@ from kiosk.domain.decision import (
 )
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.payment import (
+    WRONG_PIN,
+    AcceptedOffline,
     Answer,
     Answered,
     Authorise,
@@ -67,11 +73,16 @@ from kiosk.domain.payment import (
     Order,
     Over,
     Payer,
+    PinEntry,
+    PinImpossible,
+    PinSealed,
     Query,
     Rematch,
+    Result,
     ReversalAcknowledged,
     Reverse,
     Reversing,
+    Sent,
     StartCamera,
     State,
     StopCamera,
@@ -81,6 +92,7 @@ from kiosk.domain.payment import (
     recovered,
     step,
 )
+from kiosk.domain.pin import PinTyped
 from kiosk.domain.ports import Clock, TillLink
 from kiosk.domain.receipt import Receipt
 
@@ -171,7 +183,7 @@ class _Replied:
 
 Work = Callable[[], None]
 """Something that must be done on the kernel's thread, beside the payment that is under way."""
-Message = Event | LookDone | LookChallenge | _Replied | Work
+Message = Event | PinTyped | LookDone | LookChallenge | _Replied | Work
 
 
 class Kernel:
@@ -196,6 +208,8 @@ class Kernel:
         self.state: State = Idle()
         self.behind: dict[str, Unknown | Reversing] = {}
         """Open outcomes that no screen shows, by ref."""
+        self.merchant: Callable[[], limits.Limits] = lambda: self.setting.merchant
+        """The merchant's caps as they are now. OperatorError while nobody can tell: no payment by face."""
         self.keeps_screen = False
         """Without a screen nobody waits for it: an open outcome stays in `state` until its end."""
         self.last_receipt: Receipt | None = None
@@ -214,6 +228,9 @@ class Kernel:
         self._policy_due = clock.monotonic_ms() + (POLICY_MS if setting.policy else FIRST_POLICY_MS)
         self.on_policy: Callable[[limits.Policy], None] = lambda policy: None
         """Told the policy that came, from the kernel's thread."""
+        self.offline: Callable[[Authorise], Answer | None] = lambda effect: None
+        """Asked when a payment could not be sent: the answer in the acquirer's name, written down, or None."""
+        self._on_its_way: Authorise | None = None
         self.on_tick: list[Work] = []
         """Called at each tick, on the kernel's thread: whoever has something due looks at the clock there."""
         self._recover()
@@ -251,6 +268,8 @@ class Kernel:
         match message:
             case LookDone() if self._is_of_this_look(message):
                 self._found = message
+                if message.outcome is LookOutcome.ATTACK:
+                    self._failed(lockout.ATTACKS)
                 self._step(self._looked(digits=None))
             case LookDone():  # of a look that was ended meanwhile: it belongs to nobody
                 _overwrite(message)
@@ -270,6 +289,8 @@ class Kernel:
                     work()
             case Offer():
                 self._offered(message)
+            case PinTyped():
+                self._pin_typed(message)
             case _ if callable(message):
                 message()
             case _:
@@ -401,7 +422,34 @@ class Kernel:
             self.post(CouldNotSend(effect.ref))
             return
         self._masked[effect.ref] = effect.payer.masked_name
+        self._on_its_way = effect
         self._submit(exchange, behind=False)
+
+    def _not_sent(self, ref: str) -> Event:
+        """Never reached the acquirer: accepted in its name where it allows that, else nothing is charged."""
+        effect, self._on_its_way = self._on_its_way, None
+        if effect is None or effect.ref != ref or effect.pin is not None:
+            return CouldNotSend(ref)
+        try:
+            answer = self.offline(effect)
+        except OperatorError as failure:
+            self.failure, answer = failure, None
+        return CouldNotSend(ref) if answer is None else AcceptedOffline(ref, answer)
+
+    def _pin_typed(self, typed: PinTyped) -> None:
+        """Seal the PIN for a fresh attempt, and overwrite it: it goes no further than this."""
+        policy = self.setting.policy
+        try:
+            if isinstance(self.state, PinEntry) and policy is not None and policy.pin_key is not None:
+                ref = new_ref(self._clock)
+                event: Event = PinSealed(ref, seal_pin(typed.pin, ref, policy.pin_key))
+            else:
+                event = PinImpossible()
+        except OperatorError as failure:
+            self.failure, event = failure, PinImpossible()
+        finally:
+            typed.pin.wipe()
+        self._step(event)
 
     def _reverse(self, order: Order, ref: str) -> None:
         """Frozen and durable first here too; what can't be written now is tried again with the next one."""
@@ -437,11 +485,12 @@ class Kernel:
             case "payment" | "status", Verified(Answer() as answer, refresh_policy):
                 if refresh_policy:
                     self._policy_due = self._clock.monotonic_ms()
+                self._judge_guess(message.ref, answer)
                 return Answered(message.ref, answer)
             case "payment", Lost():
                 return NoAnswer(message.ref)
             case "payment", Unsent():
-                return CouldNotSend(message.ref)
+                return self._not_sent(message.ref)
             case "reversal", ReversalConfirmed():
                 return ReversalAcknowledged(message.ref)
         return None
@@ -521,6 +570,8 @@ class Kernel:
         verdict = self._verdict(order)
         if verdict is None:
             return self._closed()
+        if isinstance(self._standing(lockout.ATTACKS), lockout.Locked):
+            return Refuse(Reason.LOCKED)
         return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
 
     def _closed(self) -> Refuse:
@@ -544,11 +595,12 @@ class Kernel:
             if self._journal.is_paid_or_open(order.order_ref):
                 return None
             spent = self._journal.spent_today(payer.token if payer else "", self._today())
+            merchant = self.merchant()
         except OperatorError as failure:
             self.failure = failure
             return None
         own = payer.limits if payer else limits.NO_LIMITS
-        return limits.check(order.amount, spent, policy.ceiling, policy.law, self.setting.merchant, own)
+        return limits.check(order.amount, spent, policy.ceiling, policy.law, merchant, own)
 
     def _looked(self, digits: str | None) -> Looked:
         """From a look (and digits) to the machine's event: search, decide, then hold it against the caps."""
@@ -568,16 +620,74 @@ class Kernel:
             digits_given=digits is not None,
         )
         if not isinstance(decision, Accept):
-            return Looked(decision)
+            return Looked(self._after_a_guess(decision, digits))
         payer = self._people.payer(decision.token)
         verdict = self._verdict(order, payer)
         if verdict is None:  # not at the offer, but since: the policy ran out, or the journal fails
             return Looked(self._closed())
-        decision = within_limits(decision, verdict)
-        if not isinstance(decision, Accept) or payer is None:
-            return Looked(decision)
+        if payer is None:
+            return Looked(Refuse(Reason.NOT_RECOGNISED))
         evidence = self._evidence(found, decision, with_digits=digits is not None)
-        return Looked(decision, payer, evidence, ref=new_ref(self._clock))
+        judged = self._more_wanted(within_limits(decision, verdict), payer, digits)
+        return Looked(judged, payer, evidence, ref=new_ref(self._clock))
+
+    # --- lock-out ---------------------------------------------------------------------------------------
+
+    def _after_a_guess(self, decision: Decision, digits: str | None) -> Decision:
+        """Digits that fit nobody are a guess; after too many of them, no more are asked for."""
+        if digits is not None and isinstance(decision, Refuse):
+            self._failed(lockout.GUESSES)
+        asks = isinstance(decision, AskSecondFactor) or digits is not None
+        if asks and isinstance(self._standing(lockout.GUESSES), lockout.Locked):
+            return Refuse(Reason.LOCKED)
+        return decision
+
+    def _more_wanted(self, decision: Decision, payer: Payer, digits: str | None) -> Decision:
+        """What a payer who was recognised has to show beside their face: by amount, law or earlier failures."""
+        own = self._standing(lockout.of_payer(payer.token))
+        if isinstance(own, lockout.Locked):
+            return Refuse(Reason.LOCKED)
+        suspected = (own, self._standing(lockout.ATTACKS))
+        if isinstance(decision, Accept) and lockout.OtherFactor() in suspected:
+            decision = AskSecondFactor(Factor.PIN)
+        policy = self.setting.policy
+        if decision == AskSecondFactor(Factor.PIN) and (policy is None or policy.pin_key is None):
+            return Refuse(Reason.PIN_NEEDED)
+        return decision
+
+    def contradicted(self, token: str) -> None:
+        """The payer who was recognised was denied by digits: a failure of theirs."""
+        self._failed(lockout.of_payer(token))
+
+    def _judge_guess(self, ref: str, answer: Answer) -> None:
+        """A wrong PIN counts against its payer; a payment that is approved clears what was suspected."""
+        state = self.state
+        if not isinstance(state, Sent) or state.ref != ref:
+            return
+        if answer.code == WRONG_PIN:
+            self._failed(lockout.of_payer(state.payer.token))
+        elif answer.result is Result.APPROVED:
+            for key in (lockout.of_payer(state.payer.token), lockout.GUESSES, lockout.ATTACKS):
+                self._explained(partial(self._journal.clear_failures, key))
+
+    def _failed(self, key: str) -> None:
+        self._explained(partial(self._journal.note_failure, key, self._clock.utc_s()))
+
+    def _standing(self, key: str) -> lockout.Standing:
+        """A count that can't be read is one that locks."""
+        now = self._clock.utc_s()
+        try:
+            return lockout.standing(self._journal.failures(key), now)
+        except OperatorError as failure:
+            self.failure = failure
+            return lockout.Locked(now)
+
+    def _explained(self, write: Callable[[], None]) -> None:
+        """A count that can't be written stops nobody: the journal refuses the payment itself then."""
+        try:
+            write()
+        except OperatorError as failure:
+            self.failure = failure
 
     def _evidence(self, found: LookDone, decision: Accept, *, with_digits: bool) -> Evidence:
         thresholds = self.setting.thresholds

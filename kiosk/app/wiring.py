@@ -4,7 +4,8 @@
 acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk that can take a payment.
 
     data folder:  kiosk.toml  device.key | keys.json  tls.pem  acquirer.json  scheme.json
-                  policy.jws  policy.mark  gallery.fpk  journal.sqlite
+                  policy.jws  policy.mark  limits.json  audit.jsonl
+                  gallery.fpk  journal.sqlite
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from kiosk.acquirer.trust import Trust, load_trust
 from kiosk.app.camera import Cameras
 from kiosk.app.config import Config, default_data_dir, load
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
+from kiosk.app.limits import MerchantLimits
 from kiosk.app.look import CameraLooker
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.workers import AcquirerWorkers, SystemClock
@@ -250,12 +252,18 @@ class Base:
         )
 
     @cached_property
+    def limits(self) -> MerchantLimits:
+        """The merchant's own caps, as they are now."""
+        return MerchantLimits(self.data_dir, self.config.limits.layer(), self.config.store.currency)
+
+    @cached_property
     def policies(self) -> PolicyStore:
         """The policy of this data folder, under the keys that are pinned now."""
         secret = self.key.derive(MARK_PURPOSE)
-        return PolicyStore(self.data_dir / "policy.jws", self.trust.policy_keys, self._scheme(), secret)
+        return PolicyStore(self.data_dir / "policy.jws", self.trust.policy_keys, self.scheme, secret)
 
-    def _scheme(self) -> Scheme:
+    @cached_property
+    def scheme(self) -> Scheme:
         """Whose licences count here. Without a scheme.json nobody's; production believes no sandbox's."""
         production, named = self.config.mode == "production", self.config.acquirer.scheme_file
         places = [Path(named)] if named else [self.data_dir / place for place in SCHEME_PLACES]
@@ -444,6 +452,7 @@ def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> 
             is_over=base.policies.is_over,
             check_key=base.check_key,
         )
+        kernel.merchant = base.limits.in_force
         try:
             yield kernel, problem
         finally:

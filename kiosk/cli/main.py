@@ -14,6 +14,7 @@ from kiosk.cli import (
     doctor,
     enrol,
     keys,
+    limits,
     look,
     models,
     pay,
@@ -73,6 +74,7 @@ app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(limits.app, name="limits")
 app.add_typer(till.app, name="till")
 sandbox.app.command("till")(sandbox_till.till)
 

@@ -844,3 +844,26 @@ def test_what_a_payer_allows_themselves_holds_for_them_alone(shop: Shop, own: in
     shop.offer(order_ref="O-2")
     shop.look(unit(2))
     assert isinstance(shop.kernel.state, Identified)
+
+
+def test_what_the_merchant_sets_meanwhile_holds_for_the_next_payment(shop: Shop) -> None:
+    shop.kernel.merchant = lambda: Limits(per_payment=1000)
+    refusal = shop.kernel.refusal_of(Order("O-1", Money(1001, "CNY"), "Shop"))
+    assert refusal is not None
+    assert refusal.reason is Reason.OVER_LIMIT
+    assert shop.kernel.refusal_of(Order("O-1", Money(1000, "CNY"), "Shop")) is None
+
+
+def test_while_the_merchant_s_caps_can_t_be_told_nobody_pays_by_face(shop: Shop) -> None:
+    shop.kernel.merchant = unwritable
+    refusal = shop.kernel.refusal_of(Order("O-1", Money(1, "CNY"), "Shop"))
+    assert refusal == Refuse(Reason.FACE_NOT_ALLOWED)
+    assert shop.kernel.failure is not None
+
+
+def test_an_expiry_is_noted_while_nobody_pays(shop: Shop) -> None:
+    asked = []
+    shop.kernel._is_over = lambda policy, now_s: asked.append((policy.version, now_s)) or True
+    shop.later(250)
+    assert asked == [(1, NOON + 0.25)]
+    assert shop.kernel.refusal_of(Order("O-1", Money(1, "CNY"), "Shop")) == Refuse(Reason.FACE_NOT_ALLOWED)
