@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kiosk.acquirer.licence import FACE_PAYMENT, LICENCE_TYP, Scheme, key_digest
 from kiosk.acquirer.messages import CeilingTerms, LicenceTerms, PolicyTerms, encode
@@ -360,3 +364,47 @@ def test_a_stored_licence_that_is_not_valid_yet_is_said(store, kiosk):
     again = kiosk.store()
     assert again.load(NOW - 2 * 86_400) is None
     assert "not valid before" in again.problem
+
+
+# --- any order ------------------------------------------------------------------------------------------
+
+ACTS = st.sampled_from(["newer", "same", "put_back", "delete", "delete_mark", "junk", "restart", "later"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ACTS, max_size=12), st.randoms(use_true_random=False))
+def test_whatever_happens_to_the_folder_the_policy_in_force_is_the_newest_or_none(acts, chance):
+    with TemporaryDirectory() as folder:
+        kiosk = Kiosk(Path(folder) / "policy.jws")
+        store, sent, seen_over = kiosk.store(), [], False
+        for act in acts:
+            match act:
+                case "newer" | "same":
+                    version = len(sent) + 1 if act == "newer" or not sent else len(sent)
+                    jws = a_policy(version=version, per_payment=version)
+                    store.accept(jws, NOW)
+                    sent, seen_over = [*sent[: version - 1], jws], False
+                case "put_back" if sent:
+                    kiosk.path.write_bytes(chance.choice(sent))
+                case "delete":
+                    kiosk.path.unlink(missing_ok=True)
+                case "delete_mark":
+                    kiosk.mark.unlink(missing_ok=True)
+                case "junk":
+                    kiosk.path.write_bytes(chance.randbytes(40))
+                case "restart":
+                    store = kiosk.store()
+                case "later" if (policy := store.load(NOW)) is not None:
+                    seen_over = store.is_over(policy, NOW + 3_600)
+            policy = store.load(NOW)
+            assert policy is None or policy.version == len(sent)
+            assert policy is None or store.is_over(policy, NOW) == seen_over
+
+
+@given(st.binary(max_size=300))
+def test_bytes_that_nobody_signed_are_no_policy(content):
+    with TemporaryDirectory() as folder:
+        kiosk = Kiosk(Path(folder) / "policy.jws")
+        kiosk.path.write_bytes(content)
+        kiosk.mark.write_bytes(content)
+        assert kiosk.store().load(NOW) is None
