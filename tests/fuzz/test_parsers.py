@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from kiosk.acquirer import messages, operations
 from kiosk.acquirer.jwe import PIN_TYP, Recipient, seal
-from kiosk.acquirer.licence import load_roots
+from kiosk.acquirer.licence import Scheme, load_roots
 from kiosk.acquirer.messages import Message, Operation, parse
-from kiosk.acquirer.policy import POLICY_TYP
+from kiosk.acquirer.policy import POLICY_TYP, PolicyStore
 from kiosk.acquirer.signing import TrustedKeys, sign_jws, verify_jws
 from kiosk.acquirer.trust import load_trust
 from kiosk.app.config import load
@@ -206,6 +206,19 @@ def test_a_schemes_file_is_read_or_refused(folder: Path, content: bytes) -> None
     path = folder / "scheme.json"
     path.write_bytes(content)
     only(OperatorError, lambda: load_roots(path))
+
+
+@fuzzed
+@given(content=noise(JWS, sign_jws(KEY, POLICY_TYP, b'{"version":1,"licence":"a.b.c"}')))
+def test_a_policy_that_came_or_lies_there_is_believed_only_whole(folder: Path, content: bytes) -> None:
+    roots = {KEY.key_id: KEY.public_key_der()}
+    store = PolicyStore(folder / "policy.jws", roots, Scheme(roots, sandbox=True), bytes(32))
+    with pytest.raises(ProtocolError):
+        store.accept(content, 1.8e9)
+    (folder / "policy.jws").write_bytes(content)
+    assert store.load(1.8e9) is None
+    assert store.problem
+    assert "\n" not in store.problem
 
 
 @fuzzed
