@@ -60,7 +60,8 @@ def run(
         app = application()
         with open_till(base) as desk, open_kiosk(base, camera=camera, till=desk) as kiosk:
             if kiosk.policy_problem:
-                complain(f"the acquirer gave no policy now ({kiosk.policy_problem}); the stored one is used")
+                left = "the stored one is used" if kiosk.kernel.setting.policy else "nobody pays by face"
+                complain(f"the acquirer gave no policy now ({kiosk.policy_problem}); {left}")
             from kiosk.ui.bridge import Bridge
 
             front = Front(kiosk)
