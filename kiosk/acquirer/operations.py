@@ -6,13 +6,14 @@ The same rules as in `messages`: a field that the contract does not name is refu
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack
 from urllib.parse import quote
 
 from msgspec import Meta
 
 from kiosk.acquirer.messages import (
     MAX_BODY_BYTES,
+    VERSION,
     Amount,
     AnswerMessage,
     Code,
@@ -28,9 +29,13 @@ from kiosk.acquirer.messages import (
     Operation,
     Ref,
     Request,
+    Terminal,
     Text,
     UtcTime,
+    freeze,
+    utc,
 )
+from kiosk.domain.money import Money
 
 __all__ = [
     "ANSWERS",
@@ -43,6 +48,7 @@ __all__ = [
     "DisputeRequest",
     "EnrolmentAnswer",
     "EnrolmentRequest",
+    "Envelope",
     "EvidencePack",
     "IdentificationAnswer",
     "IdentificationRequest",
@@ -56,8 +62,15 @@ __all__ = [
     "TelemetryAnswer",
     "TelemetryRequest",
     "Total",
+    "advice_request",
     "body_limit",
+    "dispute_request",
+    "enrolment_request",
+    "identification_request",
     "payer_request",
+    "reconciliation_request",
+    "refund_request",
+    "telemetry_request",
     "withdrawal_request",
 ]
 
@@ -350,3 +363,176 @@ def payer_request(token: str) -> Exchange:
 def withdrawal_request(token: str) -> Exchange:
     """Withdraw a person's consent: everything of their face is deleted. Asking again changes nothing."""
     return Exchange(token, "withdrawal", "DELETE", f"/v1/payers/{quote(token, safe='')}")
+
+
+# --- this kiosk's side ----------------------------------------------------------------------------------
+
+
+class Envelope(TypedDict):
+    """What every request carries beside its matter; see `Request`. `created_utc`: seconds since 1970."""
+
+    sequence: int
+    batch: int
+    created_utc: float
+    previous: str
+
+
+def refund_request(
+    terminal: Terminal,
+    ref: str,
+    order_ref: str,
+    amount: Money,
+    *,
+    number: int,
+    reason: Literal["customer", "goods", "mistake", "other"],
+    approved_by: str,
+    **envelope: Unpack[Envelope],
+) -> Exchange:
+    """Freeze the `number`-th refund of the payment `ref`: `amount` goes back. Errors as `payment_request`."""
+    request = RefundRequest(
+        **_common(terminal, ref, envelope),
+        operation="refund",
+        order_ref=order_ref,
+        number=number,
+        amount=_amount(amount),
+        reason=reason,
+        approved_by=approved_by,
+    )
+    return freeze(request, "refund", f"/v1/payments/{ref}/refunds", number=number)
+
+
+def advice_request(terminal: Terminal, ref: str, sale: str, **envelope: Unpack[Envelope]) -> Exchange:
+    """Freeze the forwarding of the offline sale `ref`; `sale` is its compact JWS."""
+    request = AdviceRequest(**_common(terminal, ref, envelope), operation="advice", sale=sale)
+    return freeze(request, "advice", "/v1/advices")
+
+
+def dispute_request(
+    terminal: Terminal,
+    ref: str,
+    order_ref: str,
+    amount: Money,
+    *,
+    reason: Literal["not_me", "amount", "twice", "goods", "other"],
+    pack: EvidencePack,
+    **envelope: Unpack[Envelope],
+) -> Exchange:
+    """Freeze the dispute of the payment `ref` with what this kiosk knows of it."""
+    request = DisputeRequest(
+        **_common(terminal, ref, envelope),
+        operation="dispute",
+        order_ref=order_ref,
+        amount=_amount(amount),
+        reason=reason,
+        pack=pack,
+    )
+    return freeze(request, "dispute", f"/v1/payments/{ref}/disputes")
+
+
+def reconciliation_request(
+    terminal: Terminal,
+    ref: str,
+    *,
+    closes: int,
+    settle: bool,
+    currency: str,
+    totals: tuple[Total, ...],
+    items: tuple[Item, ...],
+    **envelope: Unpack[Envelope],
+) -> Exchange:
+    """Freeze the comparison (`settle`: the close) of the batch `closes`. OperatorError: over `MAX_ITEMS`."""
+    request = ReconciliationRequest(
+        **_common(terminal, ref, envelope),
+        operation="reconciliation",
+        closes=closes,
+        settle=settle,
+        currency=currency,
+        totals=totals,
+        items=items,
+    )
+    return freeze(request, "reconciliation", "/v1/reconciliations")
+
+
+def enrolment_request(
+    terminal: Terminal,
+    ref: str,
+    *,
+    consent: ConsentMessage,
+    template: str,
+    model_id: str,
+    account: str,
+    **envelope: Unpack[Envelope],
+) -> Exchange:
+    """Freeze an enrolment; `template` is a compact JWE to the acquirer's key."""
+    request = EnrolmentRequest(
+        **_common(terminal, ref, envelope),
+        operation="enrolment",
+        consent=consent,
+        template=template,
+        model_id=model_id,
+        account=account,
+    )
+    return freeze(request, "enrolment", "/v1/enrolments")
+
+
+def identification_request(
+    terminal: Terminal,
+    ref: str,
+    *,
+    template: str,
+    model_id: str,
+    gallery_version: int,
+    **envelope: Unpack[Envelope],
+) -> Exchange:
+    """Freeze the question whose template this is (a compact JWE to the acquirer's key)."""
+    request = IdentificationRequest(
+        **_common(terminal, ref, envelope),
+        operation="identification",
+        template=template,
+        model_id=model_id,
+        gallery_version=gallery_version,
+    )
+    return freeze(request, "identification", "/v1/identifications")
+
+
+def telemetry_request(
+    terminal: Terminal,
+    ref: str,
+    *,
+    software: str,
+    gallery_version: int,
+    policy_version: int,
+    counters: dict[str, int],
+    checks: dict[str, Literal["ok", "warning", "failed"]],
+    **envelope: Unpack[Envelope],
+) -> Exchange:
+    """Freeze what is told of this kiosk's health: versions and counters, nothing about persons."""
+    request = TelemetryRequest(
+        **_common(terminal, ref, envelope),
+        operation="telemetry",
+        software=software,
+        gallery_version=gallery_version,
+        policy_version=policy_version,
+        counters=counters,
+        checks=checks,
+    )
+    return freeze(request, "telemetry", "/v1/telemetry")
+
+
+def _common(terminal: Terminal, ref: str, envelope: Envelope) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "mode": terminal.mode,
+        "ref": ref,
+        "merchant_id": terminal.merchant_id,
+        "store_id": terminal.store_id,
+        "terminal_id": terminal.terminal_id,
+        "sequence": envelope["sequence"],
+        "batch": envelope["batch"],
+        "created": utc(envelope["created_utc"]),
+        "previous": envelope["previous"],
+    }
+
+
+def _amount(money: Money) -> Amount:
+    return Amount(minor=money.minor, currency=money.currency)
