@@ -18,6 +18,7 @@ import msgspec
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import MAX_COUNT, Limits
 from kiosk.domain.money import CURRENCIES
+from kiosk.domain.offline import OfflineSetting
 from kiosk.domain.ports import Mode
 
 __all__ = ["Config", "default_data_dir", "load"]
@@ -45,6 +46,10 @@ Identifier = Annotated[
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=70, description="1 to 70 characters in quotes")]
 Currency = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", description='three capital letters in quotes, such as "CNY"')
+]
+SaleCount = Annotated[int, msgspec.Meta(ge=0, le=10_000, description="a whole number from 0 to 10000")]
+AgeSeconds = Annotated[
+    int, msgspec.Meta(ge=0, le=2_592_000, description="a whole number of seconds, 0 to 2592000 (30 days)")
 ]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=8, description="a whole number from 1 to 8")]
 TokenLabel = Annotated[
@@ -127,6 +132,25 @@ class LimitsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         )
 
 
+class OfflineConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Selling while the acquirer can't be reached (docs/offline.md); caps only lower what it signed."""
+
+    enabled: bool = False
+    per_payment_minor: Minor | None = None
+    count: SaleCount | None = None
+    total_minor: Minor | None = None
+    age_s: AgeSeconds | None = None
+
+    def setting(self) -> OfflineSetting:
+        return OfflineSetting(
+            enabled=self.enabled,
+            per_payment=self.per_payment_minor,
+            count=self.count,
+            total=self.total_minor,
+            age_s=self.age_s,
+        )
+
+
 class CameraConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`source`: `pi`, `pi:1`, `/dev/video0`; in demo and test also a picture, a folder or a video.
 
@@ -183,6 +207,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     acquirer: AcquirerConfig = msgspec.field(default_factory=AcquirerConfig)
     key: KeyConfig = msgspec.field(default_factory=KeyConfig)
     limits: LimitsConfig = msgspec.field(default_factory=LimitsConfig)
+    offline: OfflineConfig = msgspec.field(default_factory=OfflineConfig)
     camera: CameraConfig = msgspec.field(default_factory=CameraConfig)
     vision: VisionConfig = msgspec.field(default_factory=VisionConfig)
     screen: ScreenConfig = msgspec.field(default_factory=ScreenConfig)
@@ -289,6 +314,8 @@ def _allowed(key: str) -> str:
             return str(words)
         case msgspec.inspect.LiteralType(values=values):
             return "one of " + ", ".join(repr(value) for value in values)
+        case msgspec.inspect.BoolType():
+            return "true or false"
         case msgspec.inspect.StructType():
             return f"a table: [{key}], and its keys below"
         case msgspec.inspect.VarTupleType():

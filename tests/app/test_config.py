@@ -9,6 +9,7 @@ import pytest
 
 from kiosk.app import config
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.offline import OfflineSetting
 
 from ..permissions import of_somebody_else
 
@@ -57,6 +58,9 @@ def test_the_example_that_ships_is_valid() -> None:
         ('[camera]\npin = "imx708"', ["camera.pin = 'imx708'", "the line that kiosk doctor shows"]),
         ('[vision]\nchallenge = "never"', ["vision.challenge = 'never'", "'always', 'grey-zone'"]),
         ("[screen]\nlanguage = 3", ["screen.language = 3", "'en', 'zh-Hans'"]),
+        ("[offline]\nenabled = 1", ["offline.enabled = 1", "true or false"]),
+        ("[offline]\ncount = 10001", ["offline.count = 10001", "from 0 to 10000"]),
+        ("[offline]\nage_s = -1", ["offline.age_s = -1", "whole number of seconds"]),
         ("store = 3", ["store = 3", "a table: [store]"]),
         ("mode = ", ["not valid TOML", "line 1"]),
     ],
@@ -91,6 +95,14 @@ def test_a_file_that_is_not_utf_8_is_told_where(tmp_path: Path) -> None:
 def test_a_data_folder_of_somebody_else_is_told(tmp_path: Path) -> None:
     with of_somebody_else(tmp_path), pytest.raises(OperatorError, match=r"kiosk\.toml.*denied.*owner"):
         config.load(None, tmp_path)
+
+
+def test_nothing_is_sold_offline_unless_the_shop_says_so(tmp_path: Path) -> None:
+    assert config.Config().offline.setting() == OfflineSetting(enabled=False)
+    (tmp_path / "kiosk.toml").write_text(
+        "[offline]\nenabled = true\nper_payment_minor = 1\ncount = 2\ntotal_minor = 3\nage_s = 4\n"
+    )
+    assert config.load(None, tmp_path).offline.setting() == OfflineSetting(True, 1, 2, 3, 4)
 
 
 def test_the_documentation_lists_every_key_with_its_default() -> None:
