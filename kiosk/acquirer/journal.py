@@ -1,160 +1,80 @@
 """What this kiosk asked for and what became of it: written, and on the disk, before anything is sent.
 
-Append-only and hash-chained (`domain.chain`) in SQLite (WAL, synchronous=FULL): a call that returned is
-durable. No order gets a second attempt while one is open or approved. The chain names the hash of a body,
-not the body, so that a body can later be erased without breaking it.
+Append-only and hash-chained in SQLite (`journal_file`): a call that returned is durable. No order gets a
+second attempt while one is open or approved. What must reach the acquirer although nobody waits for it is a
+task here until it has its end.
 
 One process holds a journal at a time (a lock beside it); its methods may be called from any thread.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
 import sqlite3
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Self
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Final, Literal
 
 import msgspec
 
+from kiosk.acquirer.journal_chain import Draft
+from kiosk.acquirer.journal_entries import Booking, Entry, OpenAttempt, PaymentEntry, Printed, Task, order_of
+from kiosk.acquirer.journal_file import FULL_DISK, JournalFile
+from kiosk.acquirer.journal_guard import InUse
+from kiosk.acquirer.journal_schema import MARKS, SCHEMA, TASKS
 from kiosk.acquirer.messages import Exchange
-from kiosk.domain.chain import GENESIS, link
+from kiosk.acquirer.operations import Difference, Kind
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Spent
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Answer, Authorise, Order, Result
 
-__all__ = ["InUse", "Journal", "OpenAttempt", "OrderNotFinal", "PaymentEntry"]
+__all__ = [
+    "MARKS",
+    "SCHEMA",
+    "Booking",
+    "Entry",
+    "InUse",
+    "Journal",
+    "JournalHalted",
+    "OpenAttempt",
+    "OrderNotFinal",
+    "PaymentEntry",
+    "Printed",
+    "Task",
+]
 
-APPLICATION_ID: Final = 0x6650_4B4A
-"""Marks the file as ours (SQLite's application_id): "fPKJ"."""
-SCHEMA_VERSION: Final = 1
-
-SCHEMA: Final = """
-CREATE TABLE entries (
-    seq INTEGER PRIMARY KEY, at REAL NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('payment', 'reversal', 'concluded')),
-    ref TEXT NOT NULL, order_ref TEXT NOT NULL, payee TEXT NOT NULL, token TEXT NOT NULL,
-    minor INTEGER NOT NULL, currency TEXT NOT NULL, day TEXT NOT NULL,
-    sequence INTEGER NOT NULL, path TEXT NOT NULL, idempotency_key TEXT NOT NULL, body BLOB,
-    body_sha256 TEXT NOT NULL, result TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX once ON entries (ref, kind);
-CREATE INDEX by_order ON entries (order_ref);
-CREATE INDEX by_day ON entries (day);
-CREATE TRIGGER no_change BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TRIGGER no_removal BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE VIEW attempts AS
-    SELECT p.*, c.result AS outcome, c.body AS answer, c.at AS concluded_at,
-           r.path AS r_path, r.idempotency_key AS r_key, r.body AS r_body, r.sequence AS r_sequence
-    FROM entries p
-    LEFT JOIN entries c ON c.ref = p.ref AND c.kind = 'concluded'
-    LEFT JOIN entries r ON r.ref = p.ref AND r.kind = 'reversal'
-    WHERE p.kind = 'payment';
-"""
-MARKS: Final = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-
-CHAINED: Final = (
-    "seq, at, kind, ref, order_ref, payee, token, minor, currency, day, sequence, path, idempotency_key, "
-    "body_sha256, result"
-)
-"""The columns that an entry's hash covers, in this order, as a JSON array."""
-
-
-class InUse(OperatorError):  # noqa: N818 - the journal is in use
-    """A running kiosk holds the journal; it checked the chain when it started."""
+HOUR_S: Final = 3600.0
 
 
 class OrderNotFinal(OperatorError):  # noqa: N818 - the till's word for it
     """The order was paid already, or an attempt to pay it is not final: there is no second one."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAttempt:
-    """An attempt without an end; `reversal_exchange` is what was frozen when it is being reversed."""
-
-    order: Order
-    ref: str
-    exchange: Exchange
-    reversing: bool
-    reversal_exchange: Exchange | None
+class JournalHalted(OperatorError):  # noqa: N818 - what the journal is
+    """The journal is an older copy of itself: entries are missing that acquirer or mark know of."""
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentEntry:
-    """One attempt as staff see it; times are seconds since 1970 (UTC); `answer` is None while it is open."""
+class Journal(JournalFile):
+    """The journal at `path`; `JournalFile` says how it is opened and what that raises. A context manager."""
 
-    at: float
-    ref: str
-    order: Order
-    token: str
-    day: str
-    answer: Answer | None
-    reversing: bool
+    # --- payments: write --------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Whether a payment may be begun: call it before somebody is asked to look.
 
-class Journal:
-    """The journal at `path`; made (mode 0600, its folder 0700) when it is not there. Also a context manager.
-
-    Raises:
-        OperatorError: damaged, of another version, held by another kiosk, or the disk is full. What raised
-            it was not written, so it must not be sent.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._mutex = threading.RLock()
-        self._lock_handle: int | None = _lock(path)
-        self._sequence, self._last_seq, self._last_hash = 0, 0, GENESIS
-        try:
-            with self._explained():
-                self._db = self._open()
-                self._take_up()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of file and lock; calling it again does nothing."""
-        with self._mutex:
-            if hasattr(self, "_db"):
-                self._db.close()
-            if self._lock_handle is not None:
-                os.close(self._lock_handle)
-                self._lock_handle = None
-
-    # --- write ------------------------------------------------------------------------------------------
-
-    def next_sequence(self) -> int:
-        """A number for the next request: larger than any before it, also across restarts.
-
-        It is kept with the request; a number that was never written was never sent.
+        Raises:
+            JournalHalted: entries are missing; `kiosk journal recover` finds them.
+            OperatorError: the disk has no room left for the end of another attempt.
         """
-        with self._mutex:
-            self._sequence += 1
-            return self._sequence
-
-    @property
-    def last_hash(self) -> str:
-        """The hash of the last entry (64 hex digits): what the next request names as `previous`."""
-        with self._mutex:
-            return self._last_hash
+        with self._explained():
+            if self.halted:
+                raise JournalHalted(
+                    f"the journal is an older copy of itself ({self.halted}): no payment is begun",
+                    where=str(self._path),
+                    do="Run `kiosk journal recover`: the acquirer knows what is missing.",
+                )
+            if not self._reserve.hold():
+                raise OperatorError(FULL_DISK, where=str(self._path.parent), do="Free the disk.")
 
     def open_attempt(self, effect: Authorise, exchange: Exchange, *, day: date) -> None:
         """Write the attempt down, durably, before it is sent. `day` is the store's.
@@ -166,14 +86,20 @@ class Journal:
         if exchange.operation != "payment" or exchange.ref != effect.ref:
             raise ValueError("not the payment of this attempt")
         with self._explained():
+            self.check()
             self._refuse_second(effect.order.order_ref)
             self._append(
-                "payment",
-                effect.ref,
-                effect.order,
-                token=effect.payer.token,
-                day=day.isoformat(),
-                exchange=exchange,
+                Draft(
+                    "payment",
+                    effect.ref,
+                    effect.order,
+                    effect.payer.token,
+                    day.isoformat(),
+                    batch=self.batch(day),
+                    exchange=exchange,
+                    secret=effect.pin is not None,
+                    at=max(self._now(), self.latest_s()),  # no window goes by a clock that was set back
+                )
             )
 
     def open_reversal(self, ref: str, exchange: Exchange) -> None:
@@ -184,28 +110,37 @@ class Journal:
             row = self._attempt(ref)
             if row["outcome"] is not None:
                 raise ValueError(f"attempt {ref} is final: {row['outcome']}")
-            self._append("reversal", ref, _order(row), token=row["token"], day=row["day"], exchange=exchange)
+            self._append_end(replace(_about(row, "reversal"), exchange=exchange))
 
     def conclude(self, ref: str, answer: Answer) -> None:
-        """Write the end of the attempt `ref`; the same end again changes nothing."""
+        """Write the end of the attempt `ref`; the same end again changes nothing. A PIN goes with it."""
         if answer.result is Result.PENDING:
             raise ValueError("pending is not an end")
         with self._explained():
             row = self._attempt(ref)
             if row["outcome"] is None:
-                self._append(
-                    "concluded",
-                    ref,
-                    _order(row),
-                    token=row["token"],
-                    day=row["day"],
-                    body=msgspec.json.encode(answer),
-                    result=answer.result,
-                )
+                self._to_erase |= self._has_secret(row["seq"])
+                self._append_end(_end_of(row, answer))
             elif row["outcome"] != answer.result:
                 raise ValueError(f"attempt {ref} is final: {row['outcome']}, not {answer.result}")
 
-    # --- read -------------------------------------------------------------------------------------------
+    def conclude_offline(self, ref: str, advice_exchange: Exchange, answer: Answer, *, day: date) -> None:
+        """The open attempt `ref` ends accepted offline, and its advice is to be sent: both or none.
+
+        `day`: the store's, on which it was accepted.
+        """
+        if advice_exchange.operation != "advice" or advice_exchange.ref != ref:
+            raise ValueError("not the advice of this attempt")
+        if answer.result is not Result.APPROVED:
+            raise ValueError("what is accepted offline is approved")
+        with self._explained():
+            row = self._attempt(ref)
+            if row["outcome"] is not None:
+                raise ValueError(f"attempt {ref} is final: {row['outcome']}")
+            advice = replace(_about(row, "advice"), day=day.isoformat(), exchange=advice_exchange)
+            self._append_end(_end_of(row, answer), advice)
+
+    # --- payments: read ---------------------------------------------------------------------------------
 
     def is_paid_or_open(self, order_ref: str) -> bool:
         """Whether a new attempt to pay this order would be refused."""
@@ -216,40 +151,71 @@ class Journal:
         """Attempts without an end, oldest first: what a restart has to resolve."""
         with self._explained():
             rows = self._rows("SELECT * FROM attempts WHERE outcome IS NULL ORDER BY seq")
-        return [_open_attempt(row) for row in rows]
+        return [OpenAttempt.of(row) for row in rows]
 
     def exchange(self, ref: str, operation: Literal["payment", "reversal"]) -> Exchange | None:
-        """What was frozen for `operation` of `ref`; None when nothing was."""
+        """What was frozen for `operation` of `ref`; None when nothing was, or when it is erased."""
         with self._explained():
             rows = self._rows(
-                "SELECT path, body, idempotency_key, sequence FROM entries WHERE ref = ? AND kind = ?",
+                """SELECT path, body, idempotency_key, sequence FROM written
+                   WHERE ref = ? AND kind = ? AND body IS NOT NULL""",
                 ref,
                 operation,
             )
         return Exchange(ref, operation, "POST", *rows[0]) if rows else None
 
-    def spent_today(self, token: str, day: date) -> Spent:
-        """Approved or still open on the store's `day`, in minor units: by this payer, and in all."""
+    def spent(self, token: str, now_s: float, day: date) -> Spent:
+        """What is approved, accepted offline or still open: by this payer, and in all.
+
+        `day` is the store's, `now_s` seconds since 1970 (UTC): the hour is the 60 minutes before it.
+        """
         with self._explained():
-            (row,) = self._rows(
-                """SELECT coalesce(sum(minor) FILTER (WHERE token = ?), 0), coalesce(sum(minor), 0)
-                   FROM attempts WHERE day = ? AND (outcome IS NULL OR outcome = 'approved')""",
-                token,
-                day.isoformat(),
+            row = self._db.execute(
+                """SELECT coalesce(sum(minor) FILTER (WHERE day = :day AND token = :token), 0),
+                          coalesce(sum(minor) FILTER (WHERE day = :day), 0),
+                          coalesce(sum(minor) FILTER (WHERE token = :token AND at > :hour), 0),
+                          count(*) FILTER (WHERE token = :token AND at > :hour),
+                          count(*) FILTER (WHERE day = :day AND token = :token),
+                          count(*) FILTER (WHERE day = :day)
+                   FROM attempts WHERE day >= :yesterday AND (outcome IS NULL OR outcome = 'approved')""",
+                {
+                    "token": token,
+                    "day": day.isoformat(),
+                    "yesterday": (day - timedelta(days=1)).isoformat(),
+                    "hour": now_s - HOUR_S,
+                },
+            ).fetchone()
+        return Spent(*row)
+
+    def latest_s(self) -> float:
+        """When the newest approved or open attempt was written (seconds since 1970, UTC); 0 when none was.
+
+        A clock that is before it was set back: days and windows go by the later of the two.
+        """
+        with self._explained():
+            rows = self._rows(
+                """SELECT at FROM attempts WHERE outcome IS NULL OR outcome = 'approved'
+                   ORDER BY at DESC LIMIT 1"""
             )
-        return Spent(by_person=row[0], by_kiosk=row[1])
+        return float(rows[0]["at"]) if rows else 0.0
 
     def payments(self, limit: int = 100) -> list[PaymentEntry]:
         """The newest attempts first."""
         with self._explained():
             rows = self._rows("SELECT * FROM attempts ORDER BY seq DESC LIMIT ?", limit)
-        return [_payment_entry(row) for row in rows]
+        return [PaymentEntry.of(row) for row in rows]
 
     def attempts_of(self, order_ref: str) -> list[PaymentEntry]:
         """Every attempt to pay one order, the newest first."""
         with self._explained():
             rows = self._rows("SELECT * FROM attempts WHERE order_ref = ? ORDER BY seq DESC", order_ref)
-        return [_payment_entry(row) for row in rows]
+        return [PaymentEntry.of(row) for row in rows]
+
+    def payment(self, ref: str) -> PaymentEntry | None:
+        """The attempt `ref`; None when this journal does not hold it."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM attempts WHERE ref = ?", ref)
+        return PaymentEntry.of(rows[0]) if rows else None
 
     def last_end(self) -> PaymentEntry | None:
         """The attempt that ended last; None when none did."""
@@ -258,106 +224,206 @@ class Journal:
                 """SELECT * FROM attempts WHERE ref =
                    (SELECT ref FROM entries WHERE kind = 'concluded' ORDER BY seq DESC LIMIT 1)"""
             )
-        return _payment_entry(rows[0]) if rows else None
+        return PaymentEntry.of(rows[0]) if rows else None
 
-    def verify(self) -> int | None:
-        """Follow the chain: None when it is whole, else the number of the first entry that does not fit."""
+    def entries_of(self, ref: str) -> list[Entry]:
+        """Every entry about `ref`, oldest first, as it hangs in the chain: a dispute's evidence."""
         with self._explained():
-            return self._follow()[0]
+            rows = self._rows(
+                """SELECT seq, at, kind, ref, number, result, body_sha256, hash
+                   FROM entries WHERE ref = ? ORDER BY seq""",
+                ref,
+            )
+        return [Entry(*row) for row in rows]
+
+    # --- tasks ------------------------------------------------------------------------------------------
+
+    def open_task(
+        self, exchange: Exchange, order: Order | None, *, token: str = "", day: date, minor: int = 0
+    ) -> None:
+        """Write down what must reach the acquirer, durably, before it is sent.
+
+        `order` is the payment's (None: a close of a batch), `minor` what this task is about, in its currency.
+
+        Raises:
+            OperatorError: not written; it may not be sent.
+            ValueError: this task is written already.
+        """
+        if exchange.operation not in TASKS or exchange.idempotency_key is None:
+            raise ValueError(f"{exchange.operation} is no task")
+        if order is not None and minor:
+            order = replace(order, amount=Money(minor, order.amount.currency))
+        with self._explained():
+            self.check()
+            self._append(
+                Draft(
+                    exchange.operation,
+                    exchange.ref,
+                    order,
+                    token,
+                    day.isoformat(),
+                    number=int(exchange.idempotency_key.rpartition(":")[2]),
+                    batch=self.batch(day),
+                    exchange=exchange,
+                )
+            )
+
+    def conclude_task(self, key: str, result: str, answer: bytes) -> None:
+        """Write the end of the task whose idempotency key is `key`; the same end again changes nothing."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM tasks WHERE idempotency_key = ?", key)
+            if not rows:
+                raise ValueError(f"no task {key}")
+            (row,) = rows
+            if row["outcome"] is None:
+                end = _about(row, f"{row['kind']}_end")
+                self._append_end(replace(end, number=row["number"], body=answer, result=result))
+            elif row["outcome"] != result:
+                raise ValueError(f"task {key} is final: {row['outcome']}, not {result}")
+
+    def open_tasks(self) -> list[Task]:
+        """Tasks without an end, oldest first."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM tasks WHERE outcome IS NULL ORDER BY seq")
+        return [Task.of(row) for row in rows]
+
+    def tasks_of(self, ref: str) -> list[Task]:
+        """Every task about `ref`, oldest first."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM tasks WHERE ref = ? ORDER BY seq", ref)
+        return [Task.of(row) for row in rows]
+
+    def tasks(self, limit: int = 100) -> list[Task]:
+        """The newest tasks first."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM tasks ORDER BY seq DESC LIMIT ?", limit)
+        return [Task.of(row) for row in rows]
+
+    # --- batches ----------------------------------------------------------------------------------------
+
+    def batch(self, day: date) -> int:
+        """The batch that a request of the store's `day` belongs to: never one that is settled."""
+        with self._mutex:
+            return max(day.toordinal(), self._chain.settled + 1)
+
+    def settled_batch(self) -> int:
+        """The last batch that is closed for good; 0 when none is."""
+        with self._mutex:
+            return self._chain.settled
+
+    def settle(self, batch: int, answer: bytes) -> None:
+        """Write that the acquirer closed `batch` for good (`answer`: its body); again changes nothing."""
+        with self._explained():
+            if batch > self._chain.settled:
+                self._append_end(
+                    Draft("settled", f"batch:{batch}", batch=batch, body=answer, result="settled")
+                )
+
+    def bookings(self, batch: int) -> list[Booking]:
+        """What counts in `batch`, oldest first: each payment by how it ended, each refund that was given.
+
+        An attempt belongs to the batch that it was asked for in, however late its end comes. An offline sale
+        that the acquirer declined is none.
+        """
+        with self._explained():
+            rows = self._db.execute(
+                """SELECT seq, ref, number, minor, currency,
+                          CASE WHEN outcome = 'reversed' THEN 'reversal'
+                               WHEN advice_seq IS NOT NULL THEN 'offline' ELSE 'payment' END AS kind
+                   FROM attempts WHERE batch = :batch AND outcome IN ('approved', 'reversed')
+                                 AND coalesce(advice_result, '') <> 'declined'
+                   UNION ALL
+                   SELECT seq, ref, number, minor, currency, 'refund' FROM tasks
+                   WHERE batch = :batch AND kind = 'refund' AND outcome = 'approved'
+                   ORDER BY seq""",
+                {"batch": batch},
+            ).fetchall()
+        return [Booking.of(row) for row in rows]
+
+    def adopt(self, difference: Difference, *, currency: str, batch: int, day: date, payee: str = "") -> bool:
+        """Write a booking that only the acquirer knew; whether there was anything to write.
+
+        What this journal holds stays as it is, also an attempt that is open: asking for it ends it.
+        """
+        if difference.acquirer is None or not difference.acquirer:
+            return False
+        end = Answer(Result.APPROVED, "adopted", difference.approval, difference.rrn)
+        if difference.kind == "reversal":
+            end = Answer(Result.REVERSED, "adopted")
+        kind, ends = ("refund", "refund_end") if difference.kind == "refund" else ("payment", "concluded")
+        order = Order(difference.order_ref or difference.ref, Money(difference.acquirer, currency), payee)
+        begun = Draft(
+            kind, difference.ref, order, difference.token, day.isoformat(), difference.number, batch,
+            result="adopted",
+        )  # fmt: skip
+        with self._explained():
+            if self._rows(
+                "SELECT 1 FROM entries WHERE ref = ? AND kind = ? AND number = ?",
+                difference.ref, kind, difference.number,
+            ):  # fmt: skip
+                return False
+            ended = replace(begun, kind=ends, body=msgspec.json.encode(end), result=str(end.result))
+            self._append(begun, ended)
+            return True
+
+    # --- halted and recovered ---------------------------------------------------------------------------
+
+    def halt(self, why: str) -> None:
+        """Begin no payment any more: the acquirer says that entries are missing here (`sequence_reused`)."""
+        with self._explained():
+            if not self.halted:
+                self._append_end(Draft("halted", f"halt:{self._chain.seq + 1}", result=why))
+
+    # --- beside the chain -------------------------------------------------------------------------------
+
+    def note_failure(self, key: str, at: float) -> None:
+        """A look or PIN failed (`at`: seconds since 1970, UTC); the newest 32 of a key are kept."""
+        with self._explained():
+            self._db.execute("INSERT INTO failures VALUES (?, ?)", (key, at))
+
+    def failures(self, key: str) -> list[float]:
+        """When it failed, in the order in which it was noted."""
+        with self._explained():
+            return [
+                row["at"] for row in self._rows("SELECT at FROM failures WHERE key = ? ORDER BY rowid", key)
+            ]
+
+    def clear_failures(self, key: str) -> None:
+        """It went well."""
+        with self._explained():
+            self._db.execute("DELETE FROM failures WHERE key = ?", (key,))
+
+    def note_receipt(  # noqa: PLR0917 - a receipt's own words
+        self, ref: str, kind: Kind, number: int, minor: int, currency: str, batch: int, *, copy: bool
+    ) -> None:
+        """A receipt was printed or shown: the third leg of a close's comparison."""
+        with self._explained():
+            self._db.execute(
+                "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (ref, kind, number, minor, currency, batch, copy),
+            )
+
+    def receipt_totals(self, batch: int) -> list[Printed]:
+        """What was printed or shown of a batch; copies, and the same one twice, count once."""
+        with self._explained():
+            rows = self._rows(
+                """SELECT kind, currency, count(*), sum(minor) FROM
+                   (SELECT DISTINCT ref, kind, number, minor, currency FROM receipts
+                    WHERE batch = ? AND NOT copy) GROUP BY kind, currency ORDER BY kind""",
+                batch,
+            )
+        return [Printed(*row) for row in rows]
 
     # --- inside -----------------------------------------------------------------------------------------
-
-    def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        self._db = db  # so that close() finds it whatever happens below
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA trusted_schema = OFF")
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        empty = not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if empty and not application:
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {MARKS} COMMIT;")
-        elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
-            raise OperatorError(
-                f"not a journal of this release (version {version}, this one writes {SCHEMA_VERSION})",
-                where=str(self._path),
-                do="Use the release that wrote it.",
-            )
-        return db
-
-    def _take_up(self) -> None:
-        broken, self._last_seq, self._last_hash = self._follow()
-        if broken is not None:
-            raise OperatorError(
-                f"entry {broken} was changed or is missing",
-                where=str(self._path),
-                do="Keep the file for the acquirer and ask it for the open payments.",
-            )
-        (self._sequence,) = self._db.execute("SELECT coalesce(max(sequence), 0) FROM entries").fetchone()
-
-    def _follow(self) -> tuple[int | None, int, str]:
-        """First broken entry or None, number and hash of the last good one."""
-        seq, last = 0, GENESIS
-        rows = self._db.execute(f"SELECT {CHAINED}, body, prev_hash, hash FROM entries ORDER BY seq")  # noqa: S608
-        for row in rows:
-            chained = tuple(row)[:-3]
-            whole = (
-                row["seq"] == seq + 1
-                and row["prev_hash"] == last
-                and row["hash"] == link(last, msgspec.json.encode(chained))
-                and row["body_sha256"] == hashlib.sha256(row["body"] or b"").hexdigest()
-            )
-            if not whole:
-                return seq + 1, seq, last
-            seq, last = row["seq"], row["hash"]
-        return None, seq, last
-
-    def _append(
-        self,
-        kind: str,
-        ref: str,
-        order: Order,
-        *,
-        token: str,
-        day: str,
-        exchange: Exchange | None = None,
-        body: bytes | None = None,
-        result: str = "",
-    ) -> None:
-        frozen = body if exchange is None else exchange.body
-        chained = (
-            self._last_seq + 1,
-            time.time(),
-            kind,
-            ref,
-            order.order_ref,
-            order.payee,
-            token,
-            order.amount.minor,
-            order.amount.currency,
-            day,
-            exchange.sequence if exchange else 0,
-            exchange.path if exchange else "",
-            (exchange.idempotency_key or "") if exchange else "",
-            hashlib.sha256(frozen or b"").hexdigest(),
-            result,
-        )
-        digest = link(self._last_hash, msgspec.json.encode(chained))
-        marks = ", ".join("?" * (len(chained) + 3))
-        self._db.execute(
-            f"INSERT INTO entries ({CHAINED}, body, prev_hash, hash) VALUES ({marks})",  # noqa: S608
-            (*chained, frozen, self._last_hash, digest),
-        )  # autocommit: durable when this returns
-        self._last_seq, self._last_hash = self._last_seq + 1, digest
 
     def _attempt(self, ref: str) -> sqlite3.Row:
         rows = self._rows("SELECT * FROM attempts WHERE ref = ?", ref)
         if not rows:
             raise ValueError(f"no attempt {ref}")
         return rows[0]
+
+    def _has_secret(self, seq: int) -> bool:
+        return bool(self._rows("SELECT 1 FROM bodies WHERE seq = ? AND secret", seq))
 
     def _blocking(self, order_ref: str) -> sqlite3.Row | None:
         rows = self._rows(
@@ -373,83 +439,14 @@ class Journal:
             state = "is paid" if row["outcome"] else "has an attempt whose outcome is open"
             raise OrderNotFinal(f"order {order_ref} {state} (ref {row['ref']})", do="Don't pay it again.")
 
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        return self._db.execute(query, values).fetchall()
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """One caller at a time, and SQLite's errors as what they mean for an operator."""
-        with self._mutex:
-            try:
-                yield
-            except sqlite3.OperationalError as error:
-                raise OperatorError(
-                    f"the journal can't be written or read ({error})",
-                    where=str(self._path),
-                    do="Free the disk, or let the kiosk's user write there; nothing was sent.",
-                ) from None
-            except sqlite3.IntegrityError as error:
-                raise ValueError(f"written already: {error}") from None
-            except sqlite3.DatabaseError as error:
-                raise OperatorError(
-                    f"the journal is damaged ({error})",
-                    where=str(self._path),
-                    do="Keep the file for the acquirer and restore the last good one.",
-                ) from None
-            except OSError as error:
-                raise _not_opened(self._path, error) from None
-
-
-def _not_opened(path: Path, error: OSError) -> OperatorError:
-    return OperatorError(
-        f"the journal can't be opened ({error.strerror})",
-        where=str(path),
-        do="Run as the data folder's owner, on a disk that can be written.",
+def _about(row: sqlite3.Row, kind: str) -> Draft:
+    """An entry of `kind` about what `row` is about."""
+    order = order_of(row) if row["order_ref"] else None
+    return Draft(
+        kind, row["ref"], order, row["token"], row["day"], batch=row["batch"], currency=row["currency"]
     )
 
 
-def _lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _not_opened(path, error) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise InUse(
-            "another kiosk is running on this data folder",
-            where=str(path.parent),
-            do="Stop it, or use another --data-dir.",
-        ) from None
-    return handle
-
-
-def _order(row: sqlite3.Row) -> Order:
-    return Order(row["order_ref"], Money(row["minor"], row["currency"]), row["payee"])
-
-
-def _payment_entry(row: sqlite3.Row) -> PaymentEntry:
-    return PaymentEntry(
-        row["at"],
-        row["ref"],
-        _order(row),
-        row["token"],
-        row["day"],
-        msgspec.json.decode(row["answer"], type=Answer) if row["answer"] is not None else None,
-        row["r_path"] is not None,
-    )
-
-
-def _open_attempt(row: sqlite3.Row) -> OpenAttempt:
-    ref, reversing = row["ref"], row["r_path"] is not None
-    frozen = (row["path"], row["body"], row["idempotency_key"], row["sequence"])
-    undoing = (row["r_path"], row["r_body"], row["r_key"], row["r_sequence"])
-    return OpenAttempt(
-        _order(row),
-        ref,
-        Exchange(ref, "payment", "POST", *frozen),
-        reversing,
-        Exchange(ref, "reversal", "POST", *undoing) if reversing else None,
-    )
+def _end_of(row: sqlite3.Row, answer: Answer) -> Draft:
+    return replace(_about(row, "concluded"), body=msgspec.json.encode(answer), result=str(answer.result))

@@ -169,9 +169,11 @@ def test_spent_counts_what_is_approved_or_open_today(journal):
             journal.conclude(effect.ref, end)
     opened_attempt(journal, an_effect(token="pyr-b", minor=5))
     opened_attempt(journal, an_effect(token="pyr-a", minor=7), day=TOMORROW)
-    assert journal.spent_today("pyr-a", TODAY) == Spent(by_person=120, by_kiosk=125)
-    assert journal.spent_today("pyr-a", TOMORROW) == Spent(by_person=7, by_kiosk=7)
-    assert journal.spent_today("", TODAY) == Spent(by_person=0, by_kiosk=125)
+    now = journal.latest_s()
+    assert journal.spent("pyr-a", now, TODAY) == Spent(120, 125, 127, 3, 2, 3)
+    assert journal.spent("pyr-a", now, TOMORROW) == Spent(7, 7, 127, 3, 1, 1)
+    assert journal.spent("", now, TODAY) == Spent(by_kiosk=125, kiosk_day_count=3)
+    assert journal.spent("pyr-a", now + 3_601, TODAY) == Spent(120, 125, 0, 0, 2, 3)
 
 
 def test_sequence_numbers_grow_and_are_never_sent_twice(path):
@@ -215,6 +217,9 @@ def raw(path, *statements):
         db.commit()
 
 
+MORE = ("DROP TRIGGER no_other_body", "DROP TRIGGER no_body_removal")
+
+
 def three_entries(path):
     with Journal(path) as journal:
         first, _ = opened_attempt(journal)
@@ -234,8 +239,8 @@ def test_the_file_itself_refuses_changes(path):
     [
         ("UPDATE entries SET minor = minor + 1 WHERE seq = 1", 1),
         ("UPDATE entries SET order_ref = 'other' WHERE seq = 2", 2),
-        ("UPDATE entries SET body = x'00' WHERE seq = 3", 3),
-        ("UPDATE entries SET body = NULL WHERE seq = 1", 1),
+        ("UPDATE bodies SET body = x'00' WHERE seq = 3", 3),
+        ("DELETE FROM bodies WHERE seq = 3", 3),
         ("UPDATE entries SET result = 'declined' WHERE seq = 2", 2),
         ("UPDATE entries SET prev_hash = hash WHERE seq = 2", 2),
         ("UPDATE entries SET hash = prev_hash WHERE seq = 3", 3),
@@ -247,7 +252,7 @@ def test_the_file_itself_refuses_changes(path):
 def test_a_changed_or_missing_entry_is_found_and_named(path, statement, first_broken):
     three_entries(path)
     with Journal(path) as journal:
-        raw(path, "DROP TRIGGER no_change", "DROP TRIGGER no_removal", statement)
+        raw(path, "DROP TRIGGER no_change", "DROP TRIGGER no_removal", *MORE, statement)
         assert journal.verify() == first_broken
     with pytest.raises(OperatorError, match=f"entry {first_broken} "):
         Journal(path)
@@ -273,7 +278,7 @@ def test_a_damaged_page_is_refused(path):
         Journal(path)
 
 
-@pytest.mark.parametrize("statement", ["PRAGMA user_version = 2", "PRAGMA application_id = 1"])
+@pytest.mark.parametrize("statement", ["PRAGMA user_version = 3", "PRAGMA application_id = 1"])
 def test_a_journal_of_another_release_is_refused(path, statement):
     three_entries(path)
     raw(path, statement)

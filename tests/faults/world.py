@@ -23,6 +23,7 @@ import numpy as np
 from kiosk.acquirer import journal as journal_module
 from kiosk.acquirer.client import Lost, Reply, Unsent, Verified
 from kiosk.acquirer.journal import Journal
+from kiosk.acquirer.journal_chain import Draft
 from kiosk.acquirer.messages import Exchange, Terminal
 from kiosk.app.kernel import TICK_MS, Kernel, LookDone, Setting
 from kiosk.domain.decision import Candidate, FalseMatchBound, LookOutcome, Thresholds
@@ -150,11 +151,12 @@ class DiskJournal(Journal):
 
     def __init__(self, path: Path, world: World, disk: Disk | None) -> None:
         self.world, self._disk = world, disk
-        super().__init__(path)
+        super().__init__(path, now=world._kiosk_clock.utc_s)
         if world.ghost is not None:
-            (kind, args, kwargs), world.ghost = world.ghost, None
+            drafts, world.ghost = world.ghost, None
+            kind = drafts[0].kind
             world.note(f"journal: the {kind} that failed is there", f"failed {kind} is there")
-            super()._append(kind, *args, **kwargs)
+            super()._append(*drafts)
 
     def _open(self) -> sqlite3.Connection:
         if self._disk is None:
@@ -162,15 +164,20 @@ class DiskJournal(Journal):
         self._db = self._disk
         return self._db
 
-    def _append(self, kind: str, *args: Any, **kwargs: Any) -> None:
+    def _erase(self) -> None:
+        if self._disk is None:  # a checkpoint can't be made inside a transaction
+            super()._erase()
+
+    def _append(self, *drafts: Draft) -> None:
+        kind = drafts[0].kind
         self.world.kiosk_may_die(f"before {kind} is written")
         if self.world.fault(0.03):
             self.world.note(f"journal: disk full at {kind}", "disk full")
             if self.world.fault(0.4):
-                self.world.ghost = kind, args, kwargs
-                self.world.ghosts.add(args[0])
+                self.world.ghost = drafts
+                self.world.ghosts.add(drafts[0].ref)
             raise OperatorError("the journal can't be written (disk full)")
-        super()._append(kind, *args, **kwargs)
+        super()._append(*drafts)
         self.world.ghost = None
         self.world.kiosk_may_die(f"after {kind} is written")
 
@@ -318,7 +325,7 @@ class World:
         self.dice, self._place, self._parts, self.trace = dice, place, parts or Parts(), trace
         self.ms, self.healthy = 0, False
         self.met: Counter[str] = Counter()
-        self.ghost: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None
+        self.ghost: tuple[Draft, ...] | None = None
         self.ghosts: set[str] = set()
         self.weather = Weather.drawn(dice)
         self._flights: list[tuple[int, int, int, Callable[[], None]]] = []
