@@ -49,6 +49,7 @@ __all__ = [
     "parse_answer",
     "payment_request",
     "policy_request",
+    "printable",
     "reversal_request",
     "status_request",
     "utc",
@@ -491,7 +492,12 @@ def parse(body: bytes, kind: type[M], *, limit: int = MAX_BODY_BYTES) -> M:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ProtocolError(f"not a {kind.__name__}: {error}") from None
+        raise ProtocolError(f"not a {kind.__name__}: {printable(str(error))}") from None
+
+
+def printable(text: str) -> str:
+    """`text` without what would break a line, a log or a message: it may quote the other side."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def parse_answer(body: bytes, *, ref: str, operation: str) -> AnswerMessage:
