@@ -296,3 +296,24 @@ def test_amounts_come_back_as_money():
     assert parse(a_payment(an_effect()).body, PaymentRequest).amount.money() == an_effect().order.amount
     assert TERMINAL.payee == "Corner Shop"
     assert Now().monotonic_ms() > 0
+
+
+@pytest.mark.parametrize(
+    ("pin", "methods", "offline", "why"),
+    [
+        ("a.b.c.d.e", ["face"], None, "a PIN goes with its method"),
+        (None, ["face", "pin"], None, "a PIN goes with its method"),
+        (
+            "a.b.c.d.e",
+            ["face", "pin"],
+            {"stored_at": "2026-11-25T00:00:00Z", "sequence": 1},
+            "no PIN is taken offline",
+        ),
+    ],
+)
+def test_a_pin_goes_with_its_method_and_never_offline(pin, methods, offline, why):
+    body = msgspec.json.decode(a_payment(an_effect()).body)
+    body["evidence"]["methods"] = methods
+    body |= {name: value for name, value in (("pin", pin), ("offline", offline)) if value}
+    with pytest.raises(ProtocolError, match=why):
+        parse(msgspec.json.encode(body), PaymentRequest)
