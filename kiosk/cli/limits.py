@@ -164,22 +164,24 @@ def _own(base: Base, token: str) -> Limits:
     return record.limits
 
 
-def _spent(base: Base, token: str) -> Spent | None:
-    """None where a running kiosk holds the journal."""
-    from kiosk.acquirer.journal import InUse
+def _spent(base: Base, token: str) -> Spent:
+    """What counts now, also beside a running kiosk."""
+    from kiosk.acquirer.journal import Journal
+    from kiosk.files import is_there
 
-    today = datetime.fromtimestamp(time.time(), ZoneInfo(base.config.store.timezone)).date()
-    try:
-        with base.journal() as journal:
-            return journal.spent_today(token, today)
-    except InUse:
-        return None
+    path = base.data_dir / "journal.sqlite"
+    if not is_there(path):
+        return Spent()
+    with Journal(path, read_only=True) as journal:
+        now_s = max(time.time(), journal.latest_s())
+        today = datetime.fromtimestamp(now_s, ZoneInfo(base.config.store.timezone)).date()
+        return journal.spent(token, now_s, today)
 
 
-def _counted(kind: str, spent: Spent | None, payer: str) -> int | None:
+def _counted(kind: str, spent: Spent, payer: str) -> int | None:
     """What counts against a cap; None where nothing does, or nobody was named."""
     field = SPENT.get(kind)
-    if spent is None or field is None or ("person" in kind and not payer):
+    if field is None or ("person" in kind and not payer):
         return None
     counted: int = getattr(spent, field)
     return counted

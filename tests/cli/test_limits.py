@@ -119,11 +119,11 @@ def test_a_payer_s_own_limits_and_what_they_spent(kiosk: Kiosk, folder: Path) ->
     assert (unknown.code, "nobody is enrolled" in unknown.err) == (2, True)
 
 
-def test_a_running_kiosk_s_journal_is_left_alone(kiosk: Kiosk, folder: Path) -> None:
+def test_what_is_spent_is_told_beside_a_running_kiosk_too(kiosk: Kiosk, folder: Path) -> None:
     from kiosk.acquirer.journal import Journal
 
     with Journal(folder / "journal.sqlite"):
-        assert shown(kiosk, folder)["per_kiosk_day"]["spent"] is None
+        assert shown(kiosk, folder)["per_kiosk_day"]["spent"] == 0
 
 
 # --- the licence ----------------------------------------------------------------------------------------
