@@ -236,6 +236,16 @@ class Journal(JournalFile):
             )
         return [Entry(*row) for row in rows]
 
+    def last_word(self, token: str) -> Result | None:
+        """How the last attempt of this payer ended by the acquirer's own word; None when none did."""
+        with self._explained():
+            rows = self._rows(
+                """SELECT outcome FROM attempts WHERE token = ? AND outcome IS NOT NULL
+                   AND advice_seq IS NULL ORDER BY end_seq DESC LIMIT 1""",
+                token,
+            )
+        return Result(rows[0]["outcome"]) if rows else None
+
     # --- tasks ------------------------------------------------------------------------------------------
 
     def open_task(
@@ -298,6 +308,41 @@ class Journal(JournalFile):
         with self._explained():
             rows = self._rows("SELECT * FROM tasks ORDER BY seq DESC LIMIT ?", limit)
         return [Task.of(row) for row in rows]
+
+    def advices(self) -> list[Task]:
+        """Every sale that was accepted offline, forwarded or not, oldest first."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM tasks WHERE kind = 'advice' ORDER BY seq")
+        return [Task.of(row) for row in rows]
+
+    def last_word(self, token: str) -> Result | None:
+        """What the acquirer last said of a payment by this payer, approved or declined; None: nothing yet.
+
+        What it did not say itself does not count: not sent, reversed, accepted offline and not forwarded yet.
+        """
+        with self._explained():
+            rows = self._rows(
+                """SELECT coalesce(advice_result, outcome) AS word FROM attempts
+                   WHERE token = ? AND coalesce(advice_result, outcome) IN ('approved', 'declined')
+                     AND (advice_seq IS NULL OR advice_result IS NOT NULL)
+                     AND coalesce(json_extract(CAST(answer AS TEXT), '$.code'), '') <> 'not_sent'
+                   ORDER BY coalesce((SELECT said.seq FROM entries said
+                                      WHERE said.ref = attempts.ref AND said.kind = 'advice_end'), end_seq) DESC
+                   LIMIT 1""",
+                token,
+            )
+        return Result(rows[0]["word"]) if rows else None
+
+    def advices(self) -> list[Task]:
+        """Every sale that was accepted offline, oldest first, but for those in an archive."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM tasks WHERE kind = 'advice' ORDER BY seq")
+        return [Task.of(row) for row in rows]
+
+    def next_advice(self) -> int:
+        """The number of the next sale that is accepted offline: 1 for the first of this kiosk."""
+        with self._mutex:
+            return self._chain.advices + 1
 
     # --- batches ----------------------------------------------------------------------------------------
 

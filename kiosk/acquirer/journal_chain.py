@@ -66,7 +66,8 @@ class Gap(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Where a chain stands: its last entry, the highest sequence that was used, the last settled batch.
+    """Where a chain stands: its last entry, the highest sequence that was used, the last settled batch,
+    how many sales were accepted offline.
 
     `broken`: the first entry that does not fit; what stands here is then the state before it. `halted`: why
     no payment may be begun. `gaps`: entries that the chain itself says are lost.
@@ -76,6 +77,7 @@ class Chain:
     hash: str = GENESIS
     sequence: int = 0
     settled: int = 0
+    advices: int = 0
     halted: str = ""
     broken: int | None = None
     gaps: tuple[Gap, ...] = ()
@@ -129,6 +131,7 @@ def _after(chain: Chain, entry: Mapping[str, Any] | sqlite3.Row) -> Chain:
         hash=entry["hash"],
         sequence=max(chain.sequence, entry["sequence"]),
         settled=max(chain.settled, entry["batch"]) if kind in ("settled", "checkpoint") else chain.settled,
+        advices=entry["number"] if kind == "checkpoint" else chain.advices + (kind == "advice"),
         halted=entry["result"] if kind == "halted" else "" if kind == "recovered" else chain.halted,
     )
 

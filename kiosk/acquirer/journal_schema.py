@@ -76,6 +76,7 @@ _RULES: Final = f"""
 CREATE UNIQUE INDEX once ON entries (ref, kind, number);
 CREATE INDEX by_order ON entries (order_ref);
 CREATE INDEX by_day ON entries (day);
+CREATE INDEX by_token ON entries (token) WHERE kind = 'payment';
 CREATE INDEX by_time ON entries (at) WHERE kind = 'payment';
 CREATE INDEX tasks_in_order ON entries (seq) WHERE kind IN ({_TASKS});
 CREATE INDEX of_whom ON failures (key);
