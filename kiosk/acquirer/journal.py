@@ -236,16 +236,6 @@ class Journal(JournalFile):
             )
         return [Entry(*row) for row in rows]
 
-    def last_word(self, token: str) -> Result | None:
-        """How the last attempt of this payer ended by the acquirer's own word; None when none did."""
-        with self._explained():
-            rows = self._rows(
-                """SELECT outcome FROM attempts WHERE token = ? AND outcome IS NOT NULL
-                   AND advice_seq IS NULL ORDER BY end_seq DESC LIMIT 1""",
-                token,
-            )
-        return Result(rows[0]["outcome"]) if rows else None
-
     # --- tasks ------------------------------------------------------------------------------------------
 
     def open_task(
@@ -332,12 +322,6 @@ class Journal(JournalFile):
                 token,
             )
         return Result(rows[0]["word"]) if rows else None
-
-    def advices(self) -> list[Task]:
-        """Every sale that was accepted offline, oldest first, but for those in an archive."""
-        with self._explained():
-            rows = self._rows("SELECT * FROM tasks WHERE kind = 'advice' ORDER BY seq")
-        return [Task.of(row) for row in rows]
 
     def next_advice(self) -> int:
         """The number of the next sale that is accepted offline: 1 for the first of this kiosk."""
