@@ -316,8 +316,8 @@ class Journal(JournalFile):
                    WHERE token = ? AND coalesce(advice_result, outcome) IN ('approved', 'declined')
                      AND (advice_seq IS NULL OR advice_result IS NOT NULL)
                      AND coalesce(json_extract(CAST(answer AS TEXT), '$.code'), '') <> 'not_sent'
-                   ORDER BY coalesce((SELECT said.seq FROM entries said
-                                      WHERE said.ref = attempts.ref AND said.kind = 'advice_end'), end_seq) DESC
+                   ORDER BY coalesce((SELECT e.seq FROM entries e
+                                      WHERE e.ref = attempts.ref AND e.kind = 'advice_end'), end_seq) DESC
                    LIMIT 1""",
                 token,
             )

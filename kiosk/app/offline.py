@@ -27,7 +27,7 @@ __all__ = ["OfflineSales", "StoredSale", "stored_sales", "waiting"]
 
 @dataclass(frozen=True, slots=True)
 class StoredSale:
-    """An offline sale as staff see it. `answer`: the acquirer's word on it; None: it waits to be forwarded."""
+    """An offline sale as staff see it. `answer`: the acquirer's word; None: it waits to be forwarded."""
 
     task: Task
     answer: Answer | None

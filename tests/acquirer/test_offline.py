@@ -1,4 +1,4 @@
-"""A sale that was accepted offline: the request that could not be sent, signed with its time, and its advice."""
+"""A sale that was accepted offline: the request that could not be sent, signed with its time; its advice."""
 
 from __future__ import annotations
 
