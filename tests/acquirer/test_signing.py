@@ -414,3 +414,11 @@ def test_every_byte_of_a_jws_matters():
 
 def test_the_window_is_the_protocols():
     assert (signing.LIFETIME_S, signing.TAG) == (60, "facepay-v1")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Signature": "k=:\xe9:"}, {"Signature": "k=:AA==:", "Idempotency-Key": '"a\x1f:b:1"'}, {}]
+)
+def test_what_an_answer_can_not_be_bound_to_gets_none(clock, headers):
+    request = HttpRequest("POST", URL, headers)
+    refused("unsigned", sign_answer, Signer(ACQUIRER, clock), request, 401, b"{}")
