@@ -94,7 +94,7 @@ from kiosk.domain.payment import (
 )
 from kiosk.domain.pin import PinTyped
 from kiosk.domain.ports import Clock, TillLink
-from kiosk.domain.receipt import Receipt
+from kiosk.domain.receipt import BOOKED, Receipt, outcome_of
 
 __all__ = ["Acquirer", "Kernel", "LookChallenge", "LookDone", "Looker", "People", "Setting"]
 
@@ -229,7 +229,7 @@ class Kernel:
         self.on_policy: Callable[[limits.Policy], None] = lambda policy: None
         """Told the policy that came, from the kernel's thread."""
         self.offline: Callable[[Authorise], Answer | None] = lambda effect: None
-        """Asked when a payment could not be sent: the answer in the acquirer's name, written down, or None."""
+        """Asked when a payment could not be sent: the answer in the acquirer's name, written, or None."""
         self._on_its_way: Authorise | None = None
         self.on_tick: list[Work] = []
         """Called at each tick, on the kernel's thread: whoever has something due looks at the clock there."""
@@ -353,6 +353,7 @@ class Kernel:
         # The process may have died between an end's writing and its telling: the last one is told again.
         last = self._journal.last_end()
         if last is not None and last.answer is not None:
+            self._note_receipt(last.ref, last.order, last.answer)
             self._till.concluded(last.order, last.ref, last.answer.result, last.answer)
 
     def attempts_of(self, order_ref: str) -> list[PaymentEntry]:
@@ -407,7 +408,7 @@ class Kernel:
                 self.setting.terminal,
                 effect,
                 sequence=self._journal.next_sequence(),
-                batch=self._today().toordinal(),
+                batch=self._journal.batch(self._today()),
                 created_utc=now,
                 confirmed_at=now,
                 policy_version=policy.version if policy else 0,
@@ -425,10 +426,13 @@ class Kernel:
         self._on_its_way = effect
         self._submit(exchange, behind=False)
 
-    def _not_sent(self, ref: str) -> Event:
-        """Never reached the acquirer: accepted in its name where it allows that, else nothing is charged."""
+    def _not_sent(self, ref: str, *, answered: bool) -> Event:
+        """Never reached the acquirer: accepted in its name where it allows that, else nothing is charged.
+
+        `answered`: somebody was there, and TLS failed: whoever it is, it is no acquirer that can't be reached.
+        """
         effect, self._on_its_way = self._on_its_way, None
-        if effect is None or effect.ref != ref or effect.pin is not None:
+        if effect is None or effect.ref != ref or effect.pin is not None or answered:
             return CouldNotSend(ref)
         try:
             answer = self.offline(effect)
@@ -455,13 +459,14 @@ class Kernel:
         """Frozen and durable first here too; what can't be written now is tried again with the next one."""
         try:
             frozen = self._journal.exchange(ref, "reversal")
-            if frozen is None:
+            attempt = self._journal.payment(ref)
+            if frozen is None and attempt is not None:
                 frozen = reversal_request(
                     self.setting.terminal,
                     order,
                     ref,
                     sequence=self._journal.next_sequence(),
-                    batch=self._today().toordinal(),
+                    batch=attempt.batch,
                     created_utc=self._clock.utc_s(),
                     previous=self._journal.last_hash,
                 )
@@ -469,7 +474,8 @@ class Kernel:
         except OperatorError as failure:
             self.failure = failure
             return
-        self._submit(frozen, behind=True)
+        if frozen is not None:
+            self._submit(frozen, behind=True)
 
     def _submit(self, exchange: Exchange, *, behind: bool) -> None:
         def done(reply: Reply) -> None:
@@ -487,10 +493,12 @@ class Kernel:
                     self._policy_due = self._clock.monotonic_ms()
                 self._judge_guess(message.ref, answer)
                 return Answered(message.ref, answer)
-            case "payment", Lost():
+            case "payment", Lost(code=code):
+                if code == "sequence_reused":  # an older copy of the journal was put back
+                    self._explained(partial(self._journal.halt, code))
                 return NoAnswer(message.ref)
-            case "payment", Unsent():
-                return self._not_sent(message.ref)
+            case "payment", Unsent(code=code):
+                return self._not_sent(message.ref, answered=bool(code))
             case "reversal", ReversalConfirmed():
                 return ReversalAcknowledged(message.ref)
         return None
@@ -512,7 +520,19 @@ class Kernel:
         )
         if getattr(self.state, "ref", "") == effect.ref:  # not of a sale that ended behind the next one
             self.last_receipt = receipt
+        self._note_receipt(effect.ref, effect.order, effect.answer)
         self._till.concluded(effect.order, effect.ref, effect.answer.result, effect.answer)
+
+    def _note_receipt(self, ref: str, order: Order, answer: Answer) -> None:
+        """Count the receipt that was made: what a close compares with the journal and the acquirer."""
+        kind = BOOKED.get(outcome_of(answer))
+        try:
+            entry = self._journal.payment(ref) if kind else None
+            if kind and entry:
+                money = order.amount
+                self._journal.note_receipt(ref, kind, 1, money.minor, money.currency, entry.batch, copy=False)
+        except OperatorError as failure:
+            self.failure = failure
 
     # --- policy -----------------------------------------------------------------------------------------
 
@@ -592,9 +612,10 @@ class Kernel:
             return None
         try:
             self._check_key()  # what could not be signed is not begun
+            self._journal.check()
             if self._journal.is_paid_or_open(order.order_ref):
                 return None
-            spent = self._journal.spent_today(payer.token if payer else "", self._today())
+            spent = self._journal.spent(payer.token if payer else "", self._now_s(), self._today())
             merchant = self.merchant()
         except OperatorError as failure:
             self.failure = failure
@@ -643,7 +664,7 @@ class Kernel:
         return decision
 
     def _more_wanted(self, decision: Decision, payer: Payer, digits: str | None) -> Decision:
-        """What a payer who was recognised has to show beside their face: by amount, law or earlier failures."""
+        """What a payer who was recognised has to show beside their face: for the amount, or failures."""
         own = self._standing(lockout.of_payer(payer.token))
         if isinstance(own, lockout.Locked):
             return Refuse(Reason.LOCKED)
@@ -675,12 +696,12 @@ class Kernel:
 
     def _standing(self, key: str) -> lockout.Standing:
         """A count that can't be read is one that locks."""
-        now = self._clock.utc_s()
         try:
+            now = self._now_s()
             return lockout.standing(self._journal.failures(key), now)
         except OperatorError as failure:
             self.failure = failure
-            return lockout.Locked(now)
+            return lockout.Locked(self._clock.utc_s())
 
     def _explained(self, write: Callable[[], None]) -> None:
         """A count that can't be written stops nobody: the journal refuses the payment itself then."""
@@ -703,7 +724,11 @@ class Kernel:
 
     def _today(self) -> date:
         """The store's day: limits and batches go by it."""
-        return datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone).date()
+        return datetime.fromtimestamp(self._now_s(), self.setting.timezone).date()
+
+    def _now_s(self) -> float:
+        """The later of the clock and the last payment: a clock that was set back opens no limit again."""
+        return max(self._clock.utc_s(), self._journal.latest_s())
 
 
 def _overwrite(found: LookDone) -> None:

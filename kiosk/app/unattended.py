@@ -26,6 +26,7 @@ from kiosk.domain.payment import (
     Offer,
     Order,
     PayWithFace,
+    PinEntry,
     Refused,
     Result,
     Reversed,
@@ -35,6 +36,7 @@ from kiosk.domain.payment import (
     State,
     Unknown,
 )
+from kiosk.domain.pin import Pin, PinTyped
 from kiosk.domain.ports import Clock
 
 __all__ = ["Exit", "earlier_end", "exit_code", "pay_once", "resolve_open"]
@@ -65,6 +67,7 @@ _REFUSALS: Final = {
     Reason.TIMED_OUT: Exit.NO_USABLE_FACE,
     Reason.PIN_NEEDED: Exit.SECOND_FACTOR,
     Reason.OVER_LIMIT: Exit.OVER_LIMIT,
+    Reason.LOCKED: Exit.SECOND_FACTOR,
     Reason.FACE_NOT_ALLOWED: Exit.DECLINED,
 }
 
@@ -75,6 +78,7 @@ def pay_once(
     *,
     clock: Clock,
     digits: str | None = None,
+    pin: str | None = None,
     resolve_s: float = 30.0,
     watch: Callable[[State], None] = lambda state: None,
     ask: Callable[[Challenge], None] = lambda challenge: None,
@@ -91,9 +95,12 @@ def pay_once(
             case Challenged(challenge=challenge):
                 ask(challenge)
             case Identified(payer=payer) if digits is not None and not kernel.digits_fit(payer.token, digits):
+                kernel.contradicted(payer.token)
                 kernel.post(Cancel())  # digits that contradict the face are no confirmation
             case Identified():
                 kernel.post(Confirm())
+            case PinEntry(tries=0) if pin is not None:
+                kernel.post(PinTyped(Pin(pin)))
             case SecondFactor(tries=0) if digits is not None:
                 kernel.post(DigitsTyped(digits))
 
@@ -104,6 +111,8 @@ def pay_once(
                 return clock.monotonic_ms() >= give_up[0]
             case SecondFactor(tries=tries):
                 return digits is None or tries > 0
+            case PinEntry(tries=tries):
+                return pin is None or tries > 0
             case Refused() | Approved() | Declined() | NotSent() | Reversed() | Idle():
                 return True
         return False
@@ -173,6 +182,8 @@ def exit_code(state: State, *, digits_given: bool) -> Exit:
             return _REFUSALS[state.reason]
         case SecondFactor():
             return Exit.NOT_RECOGNISED if digits_given else Exit.SECOND_FACTOR
+        case PinEntry(tries=tries):
+            return Exit.DECLINED if tries else Exit.SECOND_FACTOR
         case NotSent():
             return Exit.NOT_SENT
         case Sent() | Unknown() | Reversing():

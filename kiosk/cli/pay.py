@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -35,6 +37,7 @@ from kiosk.domain.payment import (
     Idle,
     NotSent,
     Order,
+    PinEntry,
     Refused,
     Reversed,
     Reversing,
@@ -43,6 +46,7 @@ from kiosk.domain.payment import (
     State,
     Unknown,
 )
+from kiosk.domain.pin import Pin
 
 if TYPE_CHECKING:
     from kiosk.app.look import CameraLooker
@@ -69,7 +73,8 @@ REFUSALS: Final = {
     Reason.NO_FACE: "no usable face",
     Reason.TWO_FACES: "more than one face: one person please",
     Reason.TIMED_OUT: "no usable face within 15 s",
-    Reason.PIN_NEEDED: "the amount needs a PIN; pay another way",
+    Reason.PIN_NEEDED: "the amount needs a PIN, and the acquirer gave no key to seal one; pay another way",
+    Reason.LOCKED: "too many wrong tries: payment by face is closed for some minutes; pay another way",
     Reason.FACE_NOT_ALLOWED: "payment by face is not allowed for this order here and now",
 }
 
@@ -83,6 +88,12 @@ def pay(
     digits: Annotated[
         str | None, typer.Option(metavar="1234", help="Last four digits of the phone number, if asked.")
     ] = None,
+    pin_file: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="File with the wallet PIN, if one is asked for; - reads stdin."
+        ),
+    ] = "",
     order: Annotated[
         str, typer.Option(metavar="REF", help="The purchase; it can be approved once. Default: a new one.")
     ] = "",
@@ -110,6 +121,7 @@ def pay(
         raise OperatorError(
             f"--order {order[:40]!r}", do=f"Use 1 to {MAX_ORDER} printable characters without space around."
         )
+    pin = _pin(pin_file) if pin_file else None
     from kiosk.app.unattended import Exit, earlier_end, exit_code, pay_once
     from kiosk.app.wiring import open_base, open_kiosk
 
@@ -141,7 +153,13 @@ def pay(
         with _interruptible():
             try:
                 state = earlier or pay_once(
-                    kiosk.kernel, purchase, clock=kiosk.clock, digits=digits, resolve_s=resolve, ask=ask
+                    kiosk.kernel,
+                    purchase,
+                    clock=kiosk.clock,
+                    digits=digits,
+                    pin=pin,
+                    resolve_s=resolve,
+                    ask=ask,
                 )
             except KeyboardInterrupt:
                 state = kiosk.kernel.state
@@ -169,6 +187,21 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _pin(file: str) -> str:
+    try:
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
+            pin = source.read(64).strip()
+    except OSError as error:
+        raise OperatorError(
+            f"cannot be read ({error.strerror})", where=file, do="Check --pin-file."
+        ) from None
+    try:
+        Pin(pin.decode("ascii")).wipe()
+    except ValueError:
+        raise OperatorError("not a PIN", where=file, do="Give 4 to 12 digits and nothing else.") from None
+    return pin.decode("ascii")
 
 
 def _money(amount: str, currency: str) -> Money:
@@ -212,6 +245,10 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
             return f"outcome unknown: don't pay again; `kiosk resolve` goes on asking (ref {ref})"
         case Reversed(ref=ref):
             return f"the outcome was unknown and was reversed: nothing is charged (ref {ref})"
+        case PinEntry(tries=0):
+            return "a second factor is needed: the wallet PIN (--pin-file)"
+        case PinEntry():
+            return "declined by the acquirer (wrong_pin); nothing was charged"
         case SecondFactor(tries=0):
             return "a second factor is needed: the last four digits of the phone number (--digits)"
         case SecondFactor():

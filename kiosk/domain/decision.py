@@ -72,6 +72,8 @@ class Reason(StrEnum):
     PIN_NEEDED = "pin_needed"
     FACE_NOT_ALLOWED = "face_not_allowed"
     TIMED_OUT = "timed_out"
+    LOCKED = "locked"
+    """Too many guesses: payment by face is closed for a while, for this payer or for everybody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ dataclasses; effects are data that the kernel carries out, and what comes back i
 no row below names leaves the state as it was and does nothing: a late or foreign event can't move money.
 
     Idle -> Offered -> Looking -> Identified -> Sent -> Approved | Declined | NotSent | Unknown
-                       | ^ | `-> SecondFactor -> Identified
+                       | ^ | `-> SecondFactor -> Identified        Sent -> PinEntry (a wrong PIN)
+                       | | |-> PinEntry -> Sent
                        v | `-> Challenged, then as from Looking
                      Refused                      Unknown -> Approved | Declined | Reversing -> Reversed
                                                   Offered, Refused, Declined ... -> OtherMeans
@@ -14,7 +15,9 @@ Invariants (tests/domain/test_payment.py drives them with random events):
 - `StartCamera` comes out of `PayWithFace` (a press) and out of nothing else.
 - A look is challenged at most `MAX_CHALLENGES` times, never twice in a row for the same, and only while its
   camera is on: a challenge begins no look and turns on no camera.
-- `Authorise` comes out of `Confirm` (a press) in `Identified` and out of nothing else, once for each `ref`.
+- `Authorise` comes out of a press and out of nothing else, once for each `ref`: `Confirm` in `Identified`,
+  or the green key in `PinEntry` (`PinSealed`), which shows amount and payee as well.
+- A PIN is in no state and no effect but as what only the acquirer can read.
 - Once `Authorise` came out, the state leaves the open three (Sent, Unknown, Reversing) only by a verified
   answer about that `ref` (or, from Sent, by `CouldNotSend`): never by a time-out, a cancel or a new order.
 - `Rematch` comes out at most `MAX_DIGITS_TRIES` times for one look, however fast digits are typed.
@@ -173,6 +176,17 @@ class Identified:
 
 
 @dataclass(frozen=True, slots=True)
+class PinEntry:
+    """The PIN page: amount, payee, masked payer, keypad. `tries`: PINs of this order that were wrong."""
+
+    order: Order
+    payer: Payer
+    evidence: Evidence
+    tries: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Nobody was charged and nothing was sent; the payer may look again or pay another way."""
 
@@ -188,12 +202,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The attempt is in the journal and on its way."""
+    """The attempt is in the journal and on its way. `tries`: PINs of this order, this one with them.
+
+    `evidence` is the look's, without the PIN: a wrong one leads back to the PIN page.
+    """
 
     order: Order
     payer: Payer
     ref: str
     until: int
+    evidence: Evidence | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +285,13 @@ class OtherMeans:
 
 
 State = (
-    Idle | Offered | Looking | Challenged | SecondFactor | Identified | Refused | Sent | Approved | Declined
-    | NotSent | Unknown | Reversing | Reversed | OtherMeans
+    Idle | Offered | Looking | Challenged | SecondFactor | Identified | PinEntry | Refused | Sent | Approved
+    | Declined | NotSent | Unknown | Reversing | Reversed | OtherMeans
 )  # fmt: skip
 Watched = Looking | Challenged
 """States of one look in which the camera is on."""
-NothingSent = Offered | Looking | Challenged | SecondFactor | Identified | Refused
-"""States in which there is an order and nothing of it went out."""
+NothingSent = Offered | Looking | Challenged | SecondFactor | Identified | PinEntry | Refused
+"""States in which there is an order and nothing of it is under way."""
 Over = Approved | Declined | NotSent | Reversed | OtherMeans
 """States that only say how a sale ended: the next order may take their place."""
 Open = Sent | Unknown | Reversing
@@ -317,7 +336,8 @@ class ChallengeDrawn:
 class Looked:
     """A look (with its challenges, or digits on top of it) ended in a decision.
 
-    `payer` and `evidence` are there when the decision is Accept; `ref` is a fresh UUIDv7 for the attempt.
+    `payer` and `evidence` are there when the decision is Accept, or asks a payer who was recognised for their
+    PIN; `ref` is a fresh UUIDv7 for the attempt.
     """
 
     decision: Decision
@@ -339,8 +359,29 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
+class PinSealed:
+    """The payer typed a PIN and pressed the green key; it is sealed for the attempt `ref` (compact JWE)."""
+
+    ref: str
+    sealed: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PinImpossible:
+    """The PIN that was typed can't be sealed: nobody could read it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A verified answer about `ref`: to the payment itself or to a query."""
+
+    ref: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedOffline:
+    """The acquirer can't have `ref`, and this kiosk accepted the sale in its name; its advice is written."""
 
     ref: str
     answer: Answer
@@ -378,8 +419,9 @@ class Tick:
 
 
 Event = (
-    Offer | PayWithFace | PayAnotherWay | Cancel | ChallengeDrawn | Looked | DigitsTyped | Confirm | Answered
-    | NoAnswer | CouldNotSend | ReversalAcknowledged | Done | Tick
+    Offer | PayWithFace | PayAnotherWay | Cancel | ChallengeDrawn | Looked | DigitsTyped | Confirm
+    | PinSealed | PinImpossible | Answered | AcceptedOffline | NoAnswer | CouldNotSend
+    | ReversalAcknowledged | Done | Tick
 )  # fmt: skip
 
 # --- effects --------------------------------------------------------------------------------------------
@@ -479,6 +521,7 @@ CHALLENGE_AIR_MS: Final = 3_000
 """For the request to come onto the screen and its answer to be judged: the look's own end comes first."""
 FACTOR_MS: Final = 30_000
 CONFIRM_MS: Final = 20_000
+PIN_MS: Final = 45_000
 REFUSED_MS: Final = 20_000
 ANSWER_MS: Final = 20_000
 """Connect 3 s and answer 15 s (`protocol.md`), and some air: the client's own time-outs come first."""
@@ -493,6 +536,10 @@ MAX_LOOKS: Final = 3
 MAX_CHALLENGES: Final = 3
 """Of one look: another one where the first settled nothing, and a blink after a flash."""
 MAX_DIGITS_TRIES: Final = 3
+MAX_PINS: Final = 3
+"""Of one order; the acquirer counts over all orders."""
+WRONG_PIN: Final = "wrong_pin"
+"""The acquirer's code: a final decline of that attempt, and the payer may type again."""
 
 NOTHING: Final[tuple[Effect, ...]] = ()
 END_OF_LOOK: Final[tuple[Effect, ...]] = (StopCamera(), ForgetFace())
@@ -515,6 +562,8 @@ def step(state: State, event: Event, now: int) -> tuple[State, tuple[Effect, ...
             return _second_factor(state, event, now)
         case Identified():
             return _identified(state, event, now)
+        case PinEntry():
+            return _pin_entry(state, event, now)
         case Refused():
             return _refused(state, event, now)
         case Sent():
@@ -613,6 +662,8 @@ def _looked(
             return state, END_OF_LOOK
         case AskSecondFactor(Factor.DIGITS) if tries < MAX_DIGITS_TRIES:
             return SecondFactor(order, attempt, Factor.DIGITS, tries, now + FACTOR_MS), (StopCamera(),)
+        case AskSecondFactor(Factor.PIN) if event.payer and event.evidence:
+            return PinEntry(order, event.payer, event.evidence, 0, now + PIN_MS), END_OF_LOOK
         case AskSecondFactor(Factor.PIN):
             refusal = Refuse(Reason.PIN_NEEDED)
         case Refuse():
@@ -659,6 +710,24 @@ def _identified(state: Identified, event: Event, now: int) -> tuple[State, tuple
     return state, NOTHING
 
 
+def _pin_entry(state: PinEntry, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
+    match event:
+        case PinSealed(ref, sealed):
+            sent = Sent(state.order, state.payer, ref, now + ANSWER_MS, state.evidence, state.tries + 1)
+            evidence = replace(state.evidence, methods=(*state.evidence.methods, Factor.PIN.value))
+            return sent, (Authorise(state.order, state.payer, evidence, ref, sealed),)
+        case PinImpossible():
+            refusal = Refuse(Reason.PIN_NEEDED)
+            return Refused(state.order, MAX_LOOKS, refusal, now + REFUSED_MS), NOTHING
+        case PayAnotherWay(means):
+            return _hand_over(state.order, means, now)
+        case Cancel():
+            return Idle(), NOTHING
+        case Tick() if now >= state.until:
+            return Idle(), NOTHING
+    return state, NOTHING
+
+
 def _refused(state: Refused, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
     match event:
         case PayWithFace() if may_look_again(state):
@@ -674,12 +743,19 @@ def _refused(state: Refused, event: Event, now: int) -> tuple[State, tuple[Effec
 
 def may_look_again(state: Refused) -> bool:
     """Whether *Try again* is offered: not after the last look, and not where another look can't help."""
-    final = (Reason.OVER_LIMIT, Reason.PIN_NEEDED, Reason.FACE_NOT_ALLOWED)
+    final = (Reason.OVER_LIMIT, Reason.PIN_NEEDED, Reason.FACE_NOT_ALLOWED, Reason.LOCKED)
     return state.attempt < MAX_LOOKS and state.reason not in final
 
 
 def _sent(state: Sent, event: Event, now: int) -> tuple[State, tuple[Effect, ...]]:
     match event:
+        case Answered(ref, Answer(Result.DECLINED, code) as answer) if (
+            ref == state.ref and code == WRONG_PIN and state.evidence and 0 < state.tries < MAX_PINS
+        ):
+            again = PinEntry(state.order, state.payer, state.evidence, state.tries, now + PIN_MS)
+            return again, (Conclude(state.order, ref, answer),)
+        case AcceptedOffline(ref, answer) if ref == state.ref and not state.tries:
+            return _final(state.order, ref, answer, now)
         case Answered(ref, answer) if ref == state.ref and answer.result is not Result.PENDING:
             return _final(state.order, ref, answer, now)
         case CouldNotSend(ref) if ref == state.ref:

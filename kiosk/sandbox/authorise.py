@@ -27,6 +27,7 @@ from kiosk.acquirer.messages import (
     ReversalRequest,
     encode,
     parse,
+    printable,
 )
 from kiosk.acquirer.signing import VerifiedRequest
 from kiosk.domain.errors import ProtocolError
@@ -71,7 +72,7 @@ class Treated:
 
 def problem(status: int, error: str, detail: str = "") -> Treated:
     """A refusal to treat a call."""
-    return Treated(status, encode(Problem(error=error, detail=detail[:128])))
+    return Treated(status, encode(Problem(error=error, detail=printable(detail)[:128])))
 
 
 class Authoriser:
@@ -313,11 +314,10 @@ class Authoriser:
                 result=Result.REVERSED,
                 code="reversed",
                 batch=request.batch,
-                undone_batch=request.batch,
             )
             self.ledger.enter(tombstone, self.clock.utc_s())
         else:
-            self.ledger.reverse(attempt, self.clock.utc_s(), batch=request.batch)
+            self.ledger.reverse(attempt, self.clock.utc_s())
         undone = self.ledger.attempt(terminal, request.ref)
         assert undone is not None  # noqa: S101 - written in this transaction
         return Treated(200, self.answer(undone, "reversal"))

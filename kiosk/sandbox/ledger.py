@@ -33,12 +33,11 @@ CREATE TABLE IF NOT EXISTS attempts (
     minor INTEGER NOT NULL, currency TEXT NOT NULL,
     result TEXT NOT NULL CHECK (result IN ('approved', 'declined', 'reversed')),
     code TEXT NOT NULL, approval TEXT NOT NULL, rrn TEXT NOT NULL,
-    batch INTEGER NOT NULL, offline INTEGER NOT NULL, undone_batch INTEGER NOT NULL, UNIQUE (terminal, ref)
+    batch INTEGER NOT NULL, offline INTEGER NOT NULL, UNIQUE (terminal, ref)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_approved ON attempts (store, order_ref) WHERE result = 'approved';
 CREATE INDEX IF NOT EXISTS by_token ON attempts (token, at);
 CREATE INDEX IF NOT EXISTS by_batch ON attempts (terminal, batch);
-CREATE INDEX IF NOT EXISTS by_undone ON attempts (terminal, undone_batch) WHERE undone_batch;
 CREATE TABLE IF NOT EXISTS refunds (
     attempt INTEGER NOT NULL REFERENCES attempts, number INTEGER NOT NULL, at REAL NOT NULL,
     minor INTEGER NOT NULL CHECK (minor > 0), batch INTEGER NOT NULL, approved_by TEXT NOT NULL,
@@ -86,7 +85,7 @@ CREATE TABLE IF NOT EXISTS policies (
 class Attempt:
     """One attempt to pay. `terminal` is merchant/store/terminal, `store` merchant/store.
 
-    `offline`: it came as an advice. `undone_batch`: the batch in which it was reversed, 0 while it was not.
+    `batch`: the one it was asked for in, however late its end comes. `offline`: it came as an advice.
     """
 
     terminal: str
@@ -101,7 +100,6 @@ class Attempt:
     rrn: str = ""
     batch: int = 0
     offline: bool = False
-    undone_batch: int = 0
     at: float = 0.0
 
 
@@ -300,8 +298,8 @@ class Ledger:
         """Write an attempt down; an approval is debited."""
         cursor = self._db.execute(
             """INSERT INTO attempts (at, terminal, ref, store, order_ref, token, minor, currency,
-               result, code, approval, rrn, batch, offline, undone_batch)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+               result, code, approval, rrn, batch, offline)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (
                 at,
                 attempt.terminal,
@@ -317,23 +315,18 @@ class Ledger:
                 attempt.rrn,
                 attempt.batch,
                 attempt.offline,
-                attempt.undone_batch,
             ),
         )
         if attempt.result is Result.APPROVED:
             self._post(cursor.lastrowid, attempt, -attempt.amount.minor, at)
 
-    def reverse(self, attempt: Attempt, at: float, *, batch: int) -> None:
+    def reverse(self, attempt: Attempt, at: float) -> None:
         """Undo an attempt: what was debited and not yet refunded is given back; nothing is removed."""
         key = self._id(attempt)
         if attempt.result is Result.APPROVED:
             refunded = sum(refund.minor for refund in self.refunds(attempt) if _is_approved(refund))
             self._post(key, attempt, attempt.amount.minor - refunded, at)
-        self._db.execute(
-            """UPDATE attempts SET result = 'reversed', code = 'reversed',
-               undone_batch = CASE undone_batch WHEN 0 THEN ? ELSE undone_batch END WHERE id = ?""",
-            (batch, key),
-        )
+        self._db.execute("UPDATE attempts SET result = 'reversed', code = 'reversed' WHERE id = ?", (key,))
 
     def refunds(self, attempt: Attempt) -> list[Refund]:
         """Every refund of an attempt, declined ones too."""
@@ -409,17 +402,14 @@ class Ledger:
     # --- batches ---
 
     def bookings(self, terminal: str, batch: int) -> list[Booked]:
-        """What counts in a terminal's batch: approved and not undone, undone in it, refunded in it."""
-        paid = self._db.execute(
-            f"""{_SELECT} WHERE terminal = ? AND batch = ? AND result = 'approved' ORDER BY id""",
+        """What counts in a terminal's batch: its payments that are approved or undone, refunds made in it."""
+        asked = self._db.execute(
+            f"{_SELECT} WHERE terminal = ? AND batch = ? AND result <> 'declined' ORDER BY id",
             (terminal, batch),
         )
-        found = [_attempt(row) for row in paid]
         booked = [
-            Booked("offline" if paid.offline else "payment", 1, paid.amount.minor, paid) for paid in found
+            Booked(_kind_of(attempt), 1, attempt.amount.minor, attempt) for attempt in map(_attempt, asked)
         ]
-        undone = self._db.execute(f"{_SELECT} WHERE terminal = ? AND undone_batch = ?", (terminal, batch))
-        booked += [Booked("reversal", 1, one.amount.minor, one) for one in map(_attempt, undone)]
         refunds = self._db.execute(
             f"""SELECT r.number, r.minor, {", ".join(f"a.{name}" for name in _COLUMNS.split(", "))}
                 FROM refunds r JOIN attempts a ON a.id = r.attempt
@@ -519,8 +509,7 @@ class Ledger:
 
 
 _COLUMNS: Final = (
-    "terminal, ref, store, order_ref, token, minor, currency, result, code, approval, rrn, "
-    "batch, offline, undone_batch, at"
+    "terminal, ref, store, order_ref, token, minor, currency, result, code, approval, rrn, batch, offline, at"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM attempts"  # noqa: S608
 
@@ -532,7 +521,7 @@ def _unusable(path: Path, error: sqlite3.Error) -> OperatorError:
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     terminal, ref, store, order_ref, token, minor, currency, result, *rest = row
-    code, approval, rrn, batch, offline, undone_batch, at = rest
+    code, approval, rrn, batch, offline, at = rest
     return Attempt(
         terminal=terminal,
         ref=ref,
@@ -546,9 +535,14 @@ def _attempt(row: tuple[Any, ...]) -> Attempt:
         rrn=rrn,
         batch=batch,
         offline=bool(offline),
-        undone_batch=undone_batch,
         at=at,
     )
+
+
+def _kind_of(attempt: Attempt) -> Kind:
+    if attempt.result is Result.REVERSED:
+        return "reversal"
+    return "offline" if attempt.offline else "payment"
 
 
 def _is_approved(refund: Refund) -> bool:

@@ -23,7 +23,8 @@ from PySide6.QtCore import Property, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QImage
 
 from kiosk.domain.challenge import Challenge, ChallengeKind
-from kiosk.domain.payment import Challenged, DigitsTyped, Event, Idle, SecondFactor, State, Watched
+from kiosk.domain.payment import Challenged, DigitsTyped, Event, Idle, PinEntry, SecondFactor, State, Watched
+from kiosk.domain.pin import Keypad, PinTyped
 from kiosk.frames import Frame
 from kiosk.ui.flash import FlashShow
 from kiosk.ui.preview import mirrored_image
@@ -41,6 +42,7 @@ from kiosk.ui.view import (
     OpenPage,
     ReceiptStatus,
     Screen,
+    SendPin,
     Session,
     Shop,
     Showing,
@@ -51,7 +53,7 @@ from kiosk.ui.view import (
 
 __all__ = ["Bridge", "Outgoing", "monotonic_ms"]
 
-Outgoing = Event | ChooseReceipt | ChooseLanguage
+Outgoing = Event | PinTyped | ChooseReceipt | ChooseLanguage
 """What leaves the screen: payment events, and two wishes that change no payment."""
 
 TICK_MS: Final = 200
@@ -104,6 +106,7 @@ class Bridge(QObject):
         self._dark, self._reduced_motion, self._guard_ms = dark, reduced_motion, guard_ms
         self._showing = Showing()
         self._session = Session(shop.languages[0])
+        self._pin = Keypad()
         self._view = view(self._showing, self._session, shop)
         self._countdown: Countdown | None = None
         self._deadline = 0
@@ -236,8 +239,14 @@ class Bridge(QObject):
 
     @Slot(str)
     def digit(self, digit: str) -> None:
-        """A key of the keypad; the last digit that is needed sends them all."""
-        if not self._view.erase or self._too_soon() or len(self._session.digits) >= DIGITS:
+        """A key of the keypad; the last of four digits sends them all, a PIN waits for the green key."""
+        if not self._view.erase or self._too_soon():
+            return
+        if isinstance(self._showing.state, PinEntry):
+            self._pin.key(digit)
+            self._set_session(replace(self._session, pin=len(self._pin)))
+            return
+        if len(self._session.digits) >= DIGITS:
             return
         typed = self._session.digits + digit
         self._set_session(replace(self._session, digits=typed))
@@ -247,6 +256,9 @@ class Bridge(QObject):
     @Slot()
     def erase(self) -> None:
         """Take the last digit back."""
+        self._pin.erase()
+        if self._session.pin:
+            self._set_session(replace(self._session, pin=len(self._pin)))
         if len(self._session.digits) < DIGITS:
             self._set_session(replace(self._session, digits=self._session.digits[:-1]))
 
@@ -298,17 +310,27 @@ class Bridge(QObject):
                 self._set_session(replace(session, page=page, until=idle_until))
             case ClosePage():
                 self._set_session(replace(session, page=None, until=idle_until))
+            case SendPin():
+                self._send_pin()
             case ChooseLanguage(code):
                 self._set_session(replace(session, language=code, until=idle_until))
                 self._on_event(emitted)
             case _:
                 self._on_event(emitted)
 
+    def _send_pin(self) -> None:
+        if (pin := self._pin.take()) is not None:
+            self._set_session(replace(self._session, pin=0))
+            self._on_event(PinTyped(pin))
+
     @Slot(object)
     def _take(self, change: Callable[[Showing], Showing]) -> None:
         before, after = self._showing, change(self._showing)
         if _another_look(before.state, after.state):
             after = replace(after, look=Look())
+        if after.state is not before.state:
+            self._pin.wipe()
+            self._session = replace(self._session, pin=0)
         if type(after.state) is not type(before.state):
             self._session = self._at_new_state(after.state)
         elif _checked(before.state, after.state):

@@ -25,6 +25,7 @@ from kiosk.domain.payment import (
     FACTOR_MS,
     LOOK_MS,
     OFFER_MS,
+    PIN_MS,
     REFUSED_MS,
     RESULT_MS,
     UNKNOWN_SHOWN_MS,
@@ -41,6 +42,7 @@ from kiosk.domain.payment import (
     Order,
     OtherMeans,
     Payer,
+    PinEntry,
     Refused,
     Result,
     Reversed,
@@ -84,6 +86,7 @@ class Scene:
     showing: Showing
     page: Page | None = None
     digits: str = ""
+    pin: int = 0
     mode: Mode = "demo"
 
 
@@ -142,6 +145,7 @@ _FLASH: Final = Challenge(ChallengeKind.FLASH, FLASH_COLOURS, step_ms=500)
 _OVER: Final = Refuse(Reason.OVER_LIMIT, OverLimit(LimitKind.PER_PAYMENT, Money(50_000, "CNY")))
 _APPROVED: Final = Approved(_ORDER, _REF, Answer(Result.APPROVED, approval="483920"), _until(RESULT_MS))
 _SECOND: Final = SecondFactor(_ORDER, 1, Factor.DIGITS, 0, _until(FACTOR_MS))
+_PIN: Final = PinEntry(_LARGE, _PAYER, _PROOF, 0, _until(PIN_MS))
 
 SCENES: Final = (
     Scene("idle", Showing()),
@@ -169,6 +173,9 @@ SCENES: Final = (
     _challenge("flash-over", _FLASH, flash=Flash(over=True)),
     Scene("digits", Showing(_SECOND), digits="48"),
     Scene("digits-wrong", Showing(replace(_SECOND, tries=1))),
+    Scene("pin", Showing(_PIN), pin=3),
+    Scene("pin-long", Showing(_PIN), pin=12),
+    Scene("pin-wrong", Showing(replace(_PIN, tries=1))),
     Scene("confirm", Showing(Identified(_ORDER, _PAYER, _PROOF, _REF, _until(CONFIRM_MS)))),
     Scene("confirm-long", Showing(Identified(_LARGE, _PAYER, _PROOF, _REF, _until(CONFIRM_MS)))),
     Scene("working", Showing(Sent(_ORDER, _PAYER, _REF, _until(ANSWER_MS)))),
@@ -188,6 +195,7 @@ SCENES: Final = (
     _refused("unsure", Refuse(Reason.LIVENESS_UNSURE), attempt=3),
     _refused("two_faces", Refuse(Reason.TWO_FACES)),
     _refused("over_limit", _OVER),
+    _refused("locked", Refuse(Reason.LOCKED), attempt=3),
     Scene("not_sent", Showing(NotSent(_ORDER, _REF, _until(RESULT_MS)))),
     Scene("checking", Showing(Unknown(_ORDER, _REF, 1, _until(UNKNOWN_SHOWN_MS), NOW))),
     Scene("checking-reversing", Showing(Reversing(_ORDER, _REF, 1, _until(UNKNOWN_SHOWN_MS), NOW))),
@@ -237,7 +245,9 @@ def bridge_for(picture: Picture) -> Bridge:
         dark=picture.theme == "dark",
         reduced_motion=True,
     )
-    session = Session(picture.language, scene.page, scene.digits, NOW + 42_000 if scene.page else None)
+    session = Session(
+        picture.language, scene.page, scene.digits, scene.pin, NOW + 42_000 if scene.page else None
+    )
     bridge.set_scene(scene.showing, session)
     if isinstance(scene.showing.state, Watched):
         bridge.show_frame(synthetic_face())

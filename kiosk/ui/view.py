@@ -15,14 +15,16 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from kiosk.domain.challenge import Challenge, ChallengeKind
-from kiosk.domain.decision import Factor, Reason, Refuse
+from kiosk.domain.decision import Reason, Refuse
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
     ANSWER_MS,
     CONFIRM_MS,
     FACTOR_MS,
     LOOK_MS,
+    MAX_PINS,
     OFFER_MS,
+    PIN_MS,
     REFUSED_MS,
     RESULT_MS,
     UNKNOWN_SHOWN_MS,
@@ -43,6 +45,7 @@ from kiosk.domain.payment import (
     OtherMeans,
     PayAnotherWay,
     PayWithFace,
+    PinEntry,
     Refused,
     Reversed,
     Reversing,
@@ -77,6 +80,7 @@ __all__ = [
     "ReceiptStatus",
     "Screen",
     "Section",
+    "SendPin",
     "Session",
     "Shop",
     "Showing",
@@ -135,7 +139,12 @@ class ClosePage:
     """Back to the current state's screen."""
 
 
-Emitted = Event | ChooseReceipt | ChooseLanguage | OpenPage | ClosePage
+@dataclass(frozen=True, slots=True)
+class SendPin:
+    """The green key: what was typed goes on as a PIN. The digits themselves are in no view and no session."""
+
+
+Emitted = Event | ChooseReceipt | ChooseLanguage | OpenPage | ClosePage | SendPin
 """What a press can emit. `OpenPage` and `ClosePage` stay inside the ui."""
 
 # --- what is known beside the state -----------------------------------------------------------------------
@@ -230,6 +239,8 @@ class Session:
     language: str
     page: Page | None = None
     digits: str = ""
+    pin: int = 0
+    """How many digits of a PIN are typed; the digits are not here."""
     until: int | None = None
 
 
@@ -260,6 +271,7 @@ class Screen(StrEnum):
     CHALLENGE = "challenge"
     FLASH = "flash"
     DIGITS = "digits"
+    PIN = "pin"
     CONFIRM = "confirm"
     WORKING = "working"
     APPROVED = "approved"
@@ -363,6 +375,8 @@ class View:
     languages: tuple[LanguageChoice, ...] = ()
     digits: int = 0
     """How many digits are typed."""
+    slots: int = DIGITS
+    """How many boxes are drawn for them."""
     erase: str = ""
     """The label of the keypad's erase key; empty where there is no keypad."""
     qr: str = ""
@@ -410,6 +424,8 @@ def countdown(showing: Showing, session: Session, now: int) -> Countdown | None:
             timer = (until, FACTOR_MS, "cancels")
         case Identified(until=until):
             timer = (until, CONFIRM_MS, "cancels")
+        case PinEntry(until=until):
+            timer = (until, PIN_MS, "cancels")
         case Sent(until=until):
             timer = (until, ANSWER_MS, "answer")
         case Unknown(shown_until=until) | Reversing(shown_until=until):
@@ -460,6 +476,8 @@ class _Teller:
                 return self._digits(state)
             case Identified():
                 return self._confirm(state)
+            case PinEntry():
+                return self._pin(state)
             case Sent():
                 return self._working(state)
             case Approved():
@@ -644,8 +662,6 @@ class _Teller:
         return "" if hint is Hint.NONE else self.say(f"hint.{hint}")
 
     def _digits(self, state: SecondFactor) -> View:
-        if state.factor is not Factor.DIGITS:  # no PIN is typed here: there is no key to seal it with
-            return self._refused(Refused(state.order, state.attempt, Refuse(Reason.PIN_NEEDED), state.until))
         typed = len(self.session.digits)
         body = "checking" if typed == DIGITS else "wrong" if state.tries and not typed else "body"
         return replace(
@@ -657,6 +673,27 @@ class _Teller:
             digits=typed,
             erase=self.say("action.erase"),
             actions=(self._another_way(Weight.SECONDARY), self._cancel()),
+        )
+
+    def _pin(self, state: PinEntry) -> View:
+        """Amount, payee and payer stand here too: the green key is what confirms."""
+        typed, amount = self.session.pin, _amount(state.order.amount)
+        wrong = state.tries > 0 and not typed
+        who = self.say("pin.body", payee=state.order.payee, payer=state.payer.masked_name)
+        return replace(
+            self._blank(Screen.PIN, Layout.DIGITS, self.say("pin.title", amount=amount)),
+            body=self.say("pin.wrong", left=MAX_PINS - state.tries) if wrong else who,
+            note=self._provider(),
+            icon="warning" if wrong else "shield",
+            tone=Tone.BAD if wrong else Tone.NEUTRAL,
+            digits=typed,
+            slots=max(DIGITS, typed),
+            erase=self.say("action.erase"),
+            actions=(
+                self._action("confirm", "check", Weight.PRIMARY, SendPin(), amount=amount),
+                self._another_way(Weight.SECONDARY),
+                self._cancel(),
+            ),
         )
 
     def _confirm(self, state: Identified) -> View:
@@ -833,6 +870,7 @@ _REFUSED_ICONS: Final = {
     Reason.OVER_LIMIT: "limit",
     Reason.PIN_NEEDED: "limit",
     Reason.FACE_NOT_ALLOWED: "limit",
+    Reason.LOCKED: "shield",
     Reason.TIMED_OUT: "hourglass",
 }
 

@@ -9,16 +9,20 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from kiosk.acquirer.client import Lost, PolicyReceived, Reply, ReversalConfirmed, Unsent, Verified
 from kiosk.acquirer.journal import Journal
-from kiosk.acquirer.messages import Exchange, Terminal
+from kiosk.acquirer.jwe import PIN_TYP, Recipient
+from kiosk.acquirer.messages import Exchange, PaymentRequest, Terminal, parse
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Setting
 from kiosk.app.people import EnrolledPeople
+from kiosk.domain import lockout
 from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import FalseMatchBound, LookOutcome, Reason, Refuse, Thresholds
 from kiosk.domain.errors import OperatorError, ProtocolError
-from kiosk.domain.limits import Limits, Policy
+from kiosk.domain.limits import Limits, PinKey, Policy
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
     Answer,
@@ -39,6 +43,7 @@ from kiosk.domain.payment import (
     OtherMeans,
     PayAnotherWay,
     PayWithFace,
+    PinEntry,
     Refused,
     Result,
     Reversed,
@@ -47,6 +52,7 @@ from kiosk.domain.payment import (
     Tick,
     Unknown,
 )
+from kiosk.domain.pin import Pin, PinTyped
 from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.template import PayerRecord, Reference, Template
 
@@ -139,7 +145,7 @@ class Shop:
 
     def open(self) -> None:
         self.acquirer, self.looker, self.till = ScriptedAcquirer(), ScriptedLooker(), RecordingTill()
-        self.journal = Journal(self.folder / "journal.sqlite")
+        self.journal = Journal(self.folder / "journal.sqlite", now=self.clock.utc_s)
         self.kernel = Kernel(
             Setting(
                 Terminal("M-1", "S-1", "T-1", "test", "Shop"),
@@ -588,7 +594,7 @@ def test_an_order_whose_name_the_protocol_does_not_carry_is_not_sent(shop: Shop)
     assert shop.acquirer.sent == []
 
 
-@pytest.mark.parametrize("failing", ["is_paid_or_open", "spent_today"])
+@pytest.mark.parametrize("failing", ["is_paid_or_open", "spent", "check"])
 def test_a_journal_that_can_t_be_read_allows_no_payment(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
@@ -867,3 +873,223 @@ def test_an_expiry_is_noted_while_nobody_pays(shop: Shop) -> None:
     shop.later(250)
     assert asked == [(1, NOON + 0.25)]
     assert shop.kernel.refusal_of(Order("O-1", Money(1, "CNY"), "Shop")) == Refuse(Reason.FACE_NOT_ALLOWED)
+
+
+# --- PIN and lock-out -----------------------------------------------------------------------------------
+
+PRIVATE = ec.generate_private_key(ec.SECP256R1())
+PIN_KEY = PinKey(
+    "pin-1",
+    PRIVATE.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    ),
+)
+
+
+@pytest.fixture
+def pin_shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path)
+    shop.policy = replace(shop.policy, ceiling=Limits(per_payment=20_000, pin_above=5_000), pin_key=PIN_KEY)
+    shop.restart()
+    yield shop
+    shop.journal.close()
+
+
+def type_pin(shop: Shop, digits: str = "908172") -> Pin:
+    pin = Pin(digits)
+    shop.kernel.handle(PinTyped(pin))
+    return pin
+
+
+def declined(code: str) -> Verified:
+    return Verified(Answer(Result.DECLINED, code))
+
+
+def test_a_pin_goes_to_the_acquirer_sealed_for_its_attempt_and_is_nowhere_else(
+    pin_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    pin_shop.offer(6_000)
+    pin_shop.look(unit(1))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    assert not pin_shop.looker.on
+    pin = type_pin(pin_shop)
+    assert pin.reveal() == b""
+    exchange, _ = pin_shop.acquirer.sent[-1]
+    request = parse(exchange.body or b"", PaymentRequest)
+    assert request.evidence.methods == ("face", "pin")
+    opened = Recipient(PRIVATE, "pin-1").open(request.pin or "", PIN_TYP, request.ref)
+    assert opened == b'{"pin":"908172","ref":"%b"}' % request.ref.encode()
+    files = b"".join(path.read_bytes() for path in pin_shop.folder.rglob("*") if path.is_file())
+    assert b"908172" not in files + repr(vars(pin_shop.kernel)).encode() + caplog.text.encode()
+
+
+def test_a_wrong_pin_is_another_attempt_of_the_same_order(pin_shop: Shop) -> None:
+    pin_shop.offer(6_000)
+    pin_shop.look(unit(1))
+    type_pin(pin_shop)
+    pin_shop.reply(declined("wrong_pin"))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    type_pin(pin_shop)
+    first, second = (parse(sent.body or b"", PaymentRequest) for sent, _ in pin_shop.acquirer.sent[-2:])
+    assert first.order_ref == second.order_ref
+    assert first.ref != second.ref
+    assert first.sequence < second.sequence
+    pin_shop.reply(Verified(Answer(Result.APPROVED, "approved", "ABC123", "1")))
+    assert isinstance(pin_shop.kernel.state, Approved)
+
+
+def test_without_a_key_to_seal_it_no_pin_is_asked_for(shop: Shop) -> None:
+    shop.policy = replace(shop.policy, ceiling=Limits(per_payment=20_000, pin_above=5_000))
+    shop.restart()
+    shop.offer(6_000)
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.PIN_NEEDED
+    assert type_pin(shop).reveal() == b""
+
+
+def test_a_key_that_is_none_refuses_and_says_so(pin_shop: Shop) -> None:
+    pin_shop.offer(6_000)
+    pin_shop.look(unit(1))
+    pin_shop.kernel.setting = replace(
+        pin_shop.kernel.setting, policy=replace(pin_shop.policy, pin_key=PinKey("pin-1", b"none"))
+    )
+    assert type_pin(pin_shop).reveal() == b""
+    assert isinstance(pin_shop.kernel.state, Refused)
+    assert pin_shop.kernel.failure is not None
+
+
+def test_close_people_type_digits_and_then_their_pin(pin_shop: Shop) -> None:
+    pin_shop.offer(6_000)
+    pin_shop.look(between_two())
+    pin_shop.kernel.handle(DigitsTyped("2222"))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    type_pin(pin_shop)
+    request = parse(pin_shop.acquirer.sent[-1][0].body or b"", PaymentRequest)
+    assert request.evidence.methods == ("face", "digits", "pin")
+
+
+def between_two() -> np.ndarray:
+    """A probe as near to one as to the other; a new one each time, because a look overwrites it."""
+    between = unit(1) + unit(2)
+    return (between / np.linalg.norm(between)).astype(np.float32)
+
+
+def guess_digits(shop: Shop, number: int) -> None:
+    """So many wrong digits, three an order."""
+    for made in range(number):
+        if made % 3 == 0:
+            shop.kernel.handle(Cancel())
+            shop.offer(order_ref=f"G-{number}-{made}")
+            shop.look(between_two())
+        shop.kernel.handle(DigitsTyped("0000"))
+    shop.kernel.handle(Cancel())
+
+
+def test_five_wrong_digits_over_orders_and_restarts_end_the_guessing_for_a_while(shop: Shop) -> None:
+    guess_digits(shop, 3)
+    shop.restart()
+    guess_digits(shop, 2)
+    shop.offer(order_ref="O-locked")
+    shop.look(between_two())
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.LOCKED
+    shop.kernel.handle(Cancel())
+
+    shop.offer(order_ref="O-clear")  # who is clear without digits may pay, and that clears the count
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Identified)
+    shop.kernel.handle(Confirm())
+    shop.reply(Verified(Answer(Result.APPROVED, "approved", "ABC123", "1")))
+    shop.kernel.handle(Done())
+    shop.offer(order_ref="O-after")
+    shop.look(between_two())
+    assert isinstance(shop.kernel.state, SecondFactor)
+
+
+def test_a_lock_ends_by_itself(shop: Shop) -> None:
+    guess_digits(shop, 5)
+    shop.clock.pass_ms(lockout.LOCK_S * 1000)
+    shop.offer(order_ref="O-later")
+    shop.look(between_two())
+    assert isinstance(shop.kernel.state, SecondFactor)
+
+
+def test_three_suspected_attacks_ask_for_a_pin_too_and_five_close_the_camera(pin_shop: Shop) -> None:
+    for number in range(3):
+        pin_shop.offer(order_ref=f"A-{number}")
+        pin_shop.look(unit(1), LookOutcome.ATTACK)
+        pin_shop.kernel.handle(Cancel())
+    pin_shop.offer(order_ref="O-1")
+    pin_shop.look(unit(1))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    pin_shop.kernel.handle(Cancel())
+    for number in range(2):
+        pin_shop.offer(order_ref=f"B-{number}")
+        pin_shop.look(unit(1), LookOutcome.ATTACK)
+        pin_shop.kernel.handle(Cancel())
+    pin_shop.offer(order_ref="O-2")
+    state = pin_shop.kernel.state
+    assert isinstance(state, Offered)
+    assert state.refusal == Refuse(Reason.LOCKED)
+
+
+def test_wrong_pins_and_denied_recognitions_lock_their_payer_and_nobody_else(pin_shop: Shop) -> None:
+    for _ in range(4):
+        pin_shop.kernel.contradicted("ming")
+    pin_shop.offer(6_000)
+    pin_shop.look(unit(1))
+    type_pin(pin_shop)
+    pin_shop.reply(declined("wrong_pin"))
+    pin_shop.kernel.handle(Cancel())
+    pin_shop.offer(order_ref="O-2")
+    pin_shop.look(unit(1))
+    assert isinstance(pin_shop.kernel.state, Refused)
+    assert pin_shop.kernel.state.reason is Reason.LOCKED
+    pin_shop.kernel.handle(Cancel())
+    pin_shop.offer(order_ref="O-3")
+    pin_shop.look(unit(2))
+    assert isinstance(pin_shop.kernel.state, Identified)
+
+
+def test_counts_that_can_t_be_read_lock_and_counts_that_can_t_be_written_stop_nobody(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise OperatorError("the journal can't be read")
+
+    monkeypatch.setattr(shop.journal, "note_failure", broken)
+    shop.kernel.contradicted("ming")
+    assert shop.kernel.failure is not None
+    monkeypatch.setattr(shop.journal, "failures", broken)
+    shop.offer()
+    state = shop.kernel.state
+    assert isinstance(state, Offered)
+    assert state.refusal == Refuse(Reason.LOCKED)
+
+
+# --- offline --------------------------------------------------------------------------------------------
+
+
+def test_what_could_not_be_sent_is_accepted_where_the_acquirer_allows_it(shop: Shop) -> None:
+    offline = Answer(Result.APPROVED, "offline", "123456", "1")
+    shop.kernel.offline = lambda effect: offline if effect.order.order_ref == "O-1" else None
+    shop.pay()
+    shop.reply(Unsent("no route"))
+    assert isinstance(shop.kernel.state, Approved)
+    assert shop.till.ends == [Result.APPROVED]
+    shop.kernel.handle(Done())
+    shop.pay(order_ref="O-2")
+    shop.reply(Unsent("no route"))
+    assert isinstance(shop.kernel.state, NotSent)
+
+
+def test_an_acceptance_that_can_t_be_written_down_is_none(shop: Shop) -> None:
+    def full(effect: object) -> Answer:
+        raise OperatorError("the disk is full")
+
+    shop.kernel.offline = full
+    shop.pay()
+    shop.reply(Unsent("no route"))
+    assert isinstance(shop.kernel.state, NotSent)
+    assert shop.kernel.failure is not None

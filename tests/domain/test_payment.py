@@ -18,6 +18,7 @@ from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind
 from kiosk.domain.decision import Accept, AskSecondFactor, Decision, Factor, Reason, Refuse
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
+    AcceptedOffline,
     Answer,
     Answered,
     Approved,
@@ -52,6 +53,9 @@ from kiosk.domain.payment import (
     PayAnotherWay,
     Payer,
     PayWithFace,
+    PinEntry,
+    PinImpossible,
+    PinSealed,
     Query,
     Refused,
     Rematch,
@@ -120,6 +124,7 @@ def effects_of(state: State, event: Event, now: int = 0) -> tuple[Effect, ...]:
 
 TO_CONFIRM = (Offer(ORDER), PayWithFace(), RECOGNISED)
 TO_SENT = (*TO_CONFIRM, Confirm())
+TO_PIN = (Offer(ORDER), PayWithFace(), Looked(AskSecondFactor(Factor.PIN), PAYER, EVIDENCE, "ref-1"))
 OPEN_REF = "ref-1"
 
 # --- random events --------------------------------------------------------------------------------------
@@ -133,9 +138,10 @@ DECISIONS: st.SearchStrategy[Decision] = st.one_of(
 LOOKS = st.one_of(
     st.just(RECOGNISED),
     st.builds(Looked, DECISIONS),
+    st.builds(Looked, DECISIONS, st.just(PAYER), st.just(EVIDENCE), st.just("ref-x")),
     st.builds(Looked, st.just(ACCEPT), st.just(PAYER), st.just(EVIDENCE), st.just("")),
 )
-ANSWERS = st.sampled_from(Result).map(Answer)
+ANSWERS = st.sampled_from(Result).map(Answer) | st.just(Answer(Result.DECLINED, "wrong_pin"))
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Offer, st.just(ORDER), st.none() | st.sampled_from(Reason).map(Refuse)),
     st.just(PayWithFace()),
@@ -145,7 +151,10 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.sampled_from([TURN, BLINK, FLASH]).map(ChallengeDrawn),
     st.sampled_from(["1234", "0000", "12", "12345", "١٢٣٤", "abcd", ""]).map(DigitsTyped),
     st.just(Confirm()),
+    st.builds(PinSealed, REFS, st.just("a.b.c.d.e")),
+    st.just(PinImpossible()),
     st.builds(Answered, REFS, ANSWERS),
+    st.builds(AcceptedOffline, REFS, st.just(Answer(Result.APPROVED, "offline", "123456", "1"))),
     REFS.map(NoAnswer),
     REFS.map(CouldNotSend),
     REFS.map(ReversalAcknowledged),
@@ -161,6 +170,8 @@ BEGINNINGS = st.sampled_from(
         (*TO_CONFIRM[:2], ChallengeDrawn(TURN)),
         TO_CONFIRM,
         TO_SENT,
+        TO_PIN,
+        (*TO_PIN, PinSealed("ref-1", "a.b.c.d.e")),
         (*TO_CONFIRM[:2], Looked(AskSecondFactor(Factor.DIGITS))),
     ]
 )
@@ -180,6 +191,8 @@ def stories(draw: st.DrawFn) -> list[Step]:
         now = (history[-1].now if history else 0) + pause
         if isinstance(event, Looked) and event.ref:
             event = Looked(event.decision, event.payer, event.evidence, f"ref-{len(history)}")  # noqa: PLW2901
+        if isinstance(event, PinSealed):  # the kernel makes a fresh one each time
+            event = PinSealed(f"ref-{len(history)}", event.sealed)  # noqa: PLW2901
         following, effects = step(state, event, now)
         history.append(Step(state, event, now, following, effects))
     return history
@@ -189,6 +202,8 @@ def _about(event: Event, ref: str) -> Event:
     match event:
         case Answered(_, answer):
             return Answered(ref, answer)
+        case AcceptedOffline(_, answer):
+            return AcceptedOffline(ref, answer)
         case NoAnswer() | CouldNotSend() | ReversalAcknowledged():
             return type(event)(ref)
         case _:
@@ -204,19 +219,21 @@ def test_the_camera_starts_only_because_someone_pressed_pay_with_face(history: l
 
 
 @given(stories())
-def test_money_is_asked_for_only_after_a_press_on_the_confirm_page_and_once_for_each_ref(
+def test_money_is_asked_for_only_after_a_press_that_saw_the_amount_and_once_for_each_ref(
     history: list[Step],
 ) -> None:
     asked = [(one, effect) for one in history for effect in one.effects if isinstance(effect, Authorise)]
     for one, effect in asked:
-        assert isinstance(one.event, Confirm)
-        assert isinstance(one.before, Identified)
-        assert (effect.order, effect.payer, effect.evidence, effect.ref) == (
-            one.before.order,
-            one.before.payer,
-            one.before.evidence,
-            one.before.ref,
-        )
+        before = one.before
+        assert isinstance(before, Identified | PinEntry)
+        assert (effect.order, effect.payer) == (before.order, before.payer)
+        if isinstance(before, PinEntry):
+            assert isinstance(one.event, PinSealed)
+            assert (effect.ref, effect.pin) == (one.event.ref, one.event.sealed)
+            assert effect.evidence.methods == (*before.evidence.methods, "pin")
+        else:
+            assert isinstance(one.event, Confirm)
+            assert (effect.ref, effect.evidence, effect.pin) == (before.ref, before.evidence, None)
     assert len({effect.ref for _, effect in asked}) == len(asked)
 
 
@@ -225,11 +242,11 @@ def test_money_is_asked_for_only_after_a_press_on_the_confirm_page_and_once_for_
 def test_an_open_attempt_ends_only_by_a_word_about_that_very_attempt(history: list[Step]) -> None:
     for one in history:
         if isinstance(one.before, Open) and not isinstance(one.after, Open):
-            assert isinstance(one.event, Answered | CouldNotSend | ReversalAcknowledged)
+            assert isinstance(one.event, Answered | AcceptedOffline | CouldNotSend | ReversalAcknowledged)
             assert one.event.ref == one.before.ref
             if isinstance(one.event, Answered):
                 assert one.event.answer.result is not Result.PENDING
-            if isinstance(one.event, CouldNotSend):
+            if isinstance(one.event, CouldNotSend | AcceptedOffline):
                 assert isinstance(one.before, Sent), "bytes may have left: only the acquirer knows"
             if isinstance(one.event, ReversalAcknowledged):
                 assert isinstance(one.before, Reversing)
@@ -250,7 +267,7 @@ def test_every_attempt_is_concluded_once_and_only_after_it_was_sent(history: lis
                 assert effect.ref in sent
                 concluded.append(effect.ref)
         if isinstance(one.after, Approved) and not isinstance(one.before, Approved):
-            assert isinstance(one.event, Answered)
+            assert isinstance(one.event, Answered | AcceptedOffline)
             assert one.event.answer.result is Result.APPROVED
     assert len(set(concluded)) == len(concluded)
 
@@ -537,7 +554,12 @@ def test_a_refusal_says_why_and_whether_another_look_may_help(reason: Reason) ->
     refused = after(Offer(ORDER), PayWithFace(), Looked(Refuse(reason)))
     assert isinstance(refused, Refused)
     assert refused.reason is reason
-    helps = reason not in {Reason.OVER_LIMIT, Reason.PIN_NEEDED, Reason.FACE_NOT_ALLOWED}
+    helps = reason not in {
+        Reason.OVER_LIMIT,
+        Reason.PIN_NEEDED,
+        Reason.FACE_NOT_ALLOWED,
+        Reason.LOCKED,
+    }
     assert may_look_again(refused) is helps
     assert isinstance(after(PayWithFace(), state=refused), Looking if helps else Refused)
 
@@ -551,7 +573,74 @@ def test_the_third_refusal_is_the_last_look() -> None:
     assert step(refused, PayWithFace(), 0) == (refused, ())
 
 
-def test_an_amount_that_needs_a_pin_is_refused_with_that_reason() -> None:
+@given(stories())
+def test_a_pin_is_asked_of_a_payer_who_was_recognised_and_three_times_an_order_at_most(
+    history: list[Step],
+) -> None:
+    typed = 0
+    for one in history:
+        typed = 0 if StartCamera() in one.effects else typed
+        typed += isinstance(one.event, PinSealed) and isinstance(one.after, Sent)
+        assert typed <= payment.MAX_PINS
+        if isinstance(one.after, PinEntry) and not isinstance(one.before, PinEntry):
+            assert ForgetFace() in one.effects or isinstance(one.before, Sent)
+            assert isinstance(one.event, Looked | Answered)
+
+
+def test_a_wrong_pin_leads_back_to_the_pin_page_and_the_next_is_another_attempt() -> None:
+    pin = after(*TO_PIN)
+    assert isinstance(pin, PinEntry)
+    sent, (asked,) = step(pin, PinSealed("ref-1", "sealed-1"), 0)
+    assert (asked.ref, asked.pin) == ("ref-1", "sealed-1")
+    wrong = Answer(Result.DECLINED, "wrong_pin")
+    again, effects = step(sent, Answered("ref-1", wrong), 0)
+    assert effects == (Conclude(ORDER, "ref-1", wrong),)
+    assert again == PinEntry(ORDER, PAYER, EVIDENCE, 1, payment.PIN_MS)
+    sent, (asked,) = step(again, PinSealed("ref-2", "sealed-2"), 0)
+    assert (asked.ref, asked.order, asked.pin) == ("ref-2", ORDER, "sealed-2")
+    assert asked.evidence.methods == ("face", "pin")
+    sent = after(Answered("ref-2", wrong), PinSealed("ref-3", "sealed-3"), state=sent)
+    assert isinstance(after(Answered("ref-3", wrong), state=sent), Declined)
+    assert isinstance(after(Answered("ref-3", Answer(Result.DECLINED, "pin_blocked")), state=sent), Declined)
+    assert isinstance(after(Answered("ref-3", Answer(Result.APPROVED)), state=sent), Approved)
+
+
+def test_a_payment_without_a_pin_that_is_declined_for_one_asks_for_none() -> None:
+    declined = after(Answered("ref-1", Answer(Result.DECLINED, "wrong_pin")), state=after(*TO_SENT))
+    assert isinstance(declined, Declined)
+
+
+def test_a_pin_that_nobody_could_read_is_not_sent() -> None:
+    refused = after(PinImpossible(), state=after(*TO_PIN))
+    assert isinstance(refused, Refused)
+    assert (refused.reason, may_look_again(refused)) == (Reason.PIN_NEEDED, False)
+
+
+@pytest.mark.parametrize("event", [Cancel(), PayAnotherWay(Means.TILL), Tick()], ids=str)
+def test_the_pin_page_is_left_without_a_payment(event: Event) -> None:
+    left, effects = step(after(*TO_PIN), event, payment.PIN_MS)
+    assert isinstance(left, Idle | OtherMeans)
+    assert not any(isinstance(effect, Authorise) for effect in effects)
+
+
+def test_a_sealed_pin_shows_in_no_representation() -> None:
+    event = PinSealed("ref-1", "s3cret")
+    sent, (asked,) = step(after(*TO_PIN), event, 0)
+    assert not any("s3cret" in repr(shown) for shown in (event, sent, asked))
+
+
+def test_a_sale_that_was_accepted_offline_is_approved_and_one_with_a_pin_never_is() -> None:
+    offline = Answer(Result.APPROVED, "offline", "123456", "1")
+    approved, effects = step(after(*TO_SENT), AcceptedOffline("ref-1", offline), 0)
+    assert isinstance(approved, Approved)
+    assert effects == (Conclude(ORDER, "ref-1", offline),)
+    sent = after(PinSealed("ref-1", "sealed"), state=after(*TO_PIN))
+    assert step(sent, AcceptedOffline("ref-1", offline), 0) == (sent, ())
+    unknown = after(NoAnswer("ref-1"), state=after(*TO_SENT))
+    assert step(unknown, AcceptedOffline("ref-1", offline), 0) == (unknown, ())
+
+
+def test_an_amount_that_needs_a_pin_of_nobody_who_was_recognised_is_refused() -> None:
     refused = after(Offer(ORDER), PayWithFace(), Looked(AskSecondFactor(Factor.PIN)))
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.PIN_NEEDED
@@ -727,5 +816,5 @@ def test_a_sent_attempt_that_hears_nothing_becomes_unknown() -> None:
 
 def test_every_state_and_event_has_a_test_that_meets_it() -> None:
     """The random stories build every event; this fails when one is added and forgotten there."""
-    assert len(get_args(payment.Event)) == 14
-    assert len(get_args(payment.State)) == 15
+    assert len(get_args(payment.Event)) == 17
+    assert len(get_args(payment.State)) == 16

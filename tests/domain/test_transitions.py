@@ -18,6 +18,7 @@ from kiosk.domain.challenge import Challenge, ChallengeKind
 from kiosk.domain.decision import Accept, AskSecondFactor, Factor, Reason, Refuse
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
+    AcceptedOffline,
     Answer,
     Answered,
     Approved,
@@ -44,6 +45,9 @@ from kiosk.domain.payment import (
     PayAnotherWay,
     Payer,
     PayWithFace,
+    PinEntry,
+    PinImpossible,
+    PinSealed,
     Refused,
     Result,
     ReversalAcknowledged,
@@ -63,6 +67,7 @@ PAYER = Payer("tok", "*ming", "1234", "consent-1")
 EVIDENCE = Evidence(("face",), 1, "high", "high", "high", ("model",), 1)
 REFUSAL = Refuse(Reason.FACE_NOT_ALLOWED)
 LEFT, BLINK = Challenge(ChallengeKind.TURN_LEFT), Challenge(ChallengeKind.BLINK)
+WRONG = Answer(Result.DECLINED, payment.WRONG_PIN)
 ANSWERS = {result: Answer(result, "code", "APPR", "RRN") for result in Result}
 NAMES: dict[Any, str] = {
     ORDER: "ORDER",
@@ -72,6 +77,7 @@ NAMES: dict[Any, str] = {
     REFUSAL: "REFUSAL",
     LEFT: "LEFT",
     BLINK: "BLINK",
+    WRONG: "WRONG_PIN",
     **{answer: result.upper() for result, answer in ANSWERS.items()},
 }
 SHOWN = DUE - 10_000
@@ -86,10 +92,12 @@ STATES = [
     Challenged(ORDER, 2, LEFT, payment.MAX_CHALLENGES, DUE),
     *(SecondFactor(ORDER, 2, Factor.DIGITS, tries, DUE) for tries in range(payment.MAX_DIGITS_TRIES + 1)),
     Identified(ORDER, PAYER, EVIDENCE, "ref", DUE),
+    *(PinEntry(ORDER, PAYER, EVIDENCE, tries, DUE) for tries in range(payment.MAX_PINS)),
     Refused(ORDER, 1, Refuse(Reason.NOT_RECOGNISED), DUE),
     Refused(ORDER, payment.MAX_LOOKS, Refuse(Reason.NOT_RECOGNISED), DUE),
     Refused(ORDER, 1, REFUSAL, DUE),
     Sent(ORDER, PAYER, "ref", DUE),
+    *(Sent(ORDER, PAYER, "ref", DUE, EVIDENCE, tries) for tries in range(1, payment.MAX_PINS + 1)),
     Approved(ORDER, "ref", ANSWERS[Result.APPROVED], DUE),
     Declined(ORDER, "ref", ANSWERS[Result.DECLINED], DUE),
     NotSent(ORDER, "ref", DUE),
@@ -109,12 +117,18 @@ EVENTS = [
     Looked(Accept("tok", 0.9, 0.5), PAYER, EVIDENCE, "ref"),
     Looked(Accept("tok", 0.9, 0.5)),
     *(Looked(AskSecondFactor(factor)) for factor in Factor),
+    *(Looked(AskSecondFactor(factor), PAYER, EVIDENCE, "ref") for factor in Factor),
+    PinSealed("ref-2", "sealed"),
+    PinImpossible(),
     Looked(REFUSAL),
     Looked(Refuse(Reason.NOT_RECOGNISED)),
     DigitsTyped("1234"),
     DigitsTyped("12x4"),
     Confirm(),
     *(Answered("ref", answer) for answer in ANSWERS.values()),
+    Answered("ref", WRONG),
+    AcceptedOffline("ref", ANSWERS[Result.APPROVED]),
+    AcceptedOffline("another", ANSWERS[Result.APPROVED]),
     Answered("another", ANSWERS[Result.APPROVED]),
     NoAnswer("ref"),
     NoAnswer("another"),

@@ -25,6 +25,7 @@ from kiosk.domain.payment import (
     PayWithFace,
     SecondFactor,
 )
+from kiosk.domain.pin import PinTyped
 from kiosk.ui.bridge import Bridge
 from kiosk.ui.preview import PREVIEW_SIDE_PX, mirrored_image
 from kiosk.ui.screenshot import SCENES, SHOP, synthetic_face
@@ -152,6 +153,34 @@ def test_wrong_digits_are_said_after_they_were_checked_not_while(kiosk: Kiosk) -
     kiosk.bridge.show(replace(asked, tries=1, until=asked.until + 1))
     assert kiosk.bridge.current.digits == 0
     assert "did not match" in kiosk.bridge.current.body
+
+
+def test_a_pin_goes_on_with_the_green_key_and_leaves_nothing_here(kiosk: Kiosk) -> None:
+    kiosk.bridge.show(replace(state_of("pin"), until=kiosk.now + 45_000))
+    for digit in "908x":
+        kiosk.bridge.digit(digit)
+    kiosk.bridge.press("confirm")
+    assert kiosk.emitted == []  # three digits are no PIN
+    for digit in "172":
+        kiosk.bridge.digit(digit)
+    kiosk.bridge.erase()
+    assert kiosk.bridge.current.digits == 5
+    assert "90817" not in repr(vars(kiosk.bridge)) + repr(kiosk.bridge.current)
+    kiosk.bridge.press("confirm")
+    (typed,) = kiosk.emitted
+    assert isinstance(typed, PinTyped)
+    assert typed.pin.reveal() == b"90817"
+    assert (len(kiosk.bridge._pin), kiosk.bridge.current.digits) == (0, 0)
+
+
+def test_a_pin_has_twelve_digits_at_most_and_is_forgotten_when_the_page_goes(kiosk: Kiosk) -> None:
+    kiosk.bridge.show(replace(state_of("pin-wrong"), until=kiosk.now + 45_000))
+    assert "not right" in kiosk.bridge.current.body
+    for _ in range(15):
+        kiosk.bridge.digit("7")
+    assert kiosk.bridge.current.digits == kiosk.bridge.current.slots == 12
+    kiosk.bridge.show(Idle())
+    assert len(kiosk.bridge._pin) == 0
 
 
 def test_a_new_look_starts_from_nothing(kiosk: Kiosk) -> None:

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from kiosk.domain.challenge import FLASH_COLOURS, Challenge, ChallengeKind
-from kiosk.domain.decision import Factor, Reason, Refuse
+from kiosk.domain.decision import Reason, Refuse
 from kiosk.domain.limits import LimitKind, OverLimit
 from kiosk.domain.money import Money
 from kiosk.domain.payment import (
@@ -29,7 +29,6 @@ from kiosk.domain.payment import (
     PayWithFace,
     Refused,
     Result,
-    SecondFactor,
     State,
     step,
 )
@@ -45,6 +44,7 @@ from kiosk.ui.view import (
     Page,
     ReceiptStatus,
     Screen,
+    SendPin,
     Session,
     Showing,
     View,
@@ -159,10 +159,14 @@ def test_the_last_look_is_not_offered_again() -> None:
     assert PayWithFace not in again
 
 
-def test_no_pin_is_asked_for_on_a_keypad_that_could_not_seal_it() -> None:
-    shown = show(SecondFactor(ORDER, 1, Factor.PIN, 0, NOW))
-    assert shown.screen is Screen.REFUSED
-    assert not shown.erase
+def test_the_pin_page_says_what_is_paid_to_whom_and_a_wrong_pin_how_many_are_left() -> None:
+    scenes = {scene.name: scene for scene in SCENES}
+    asked, wrong = seen(scenes["pin"]), seen(scenes["pin-wrong"])
+    amount = asked.actions[0].label.removeprefix("Pay ")
+    assert amount in asked.title
+    assert scenes["pin"].showing.state.order.payee in asked.body
+    assert "Tries left: 2" in wrong.body
+    assert isinstance(asked.actions[0].emits, SendPin)
 
 
 def test_a_mode_that_is_not_production_is_on_every_screen() -> None:

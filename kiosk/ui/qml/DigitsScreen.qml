@@ -1,6 +1,6 @@
 import QtQuick
 
-// Four digits on a big keypad.
+// Four digits, or a PIN, on a big keypad.
 Page {
     id: page
 
@@ -18,16 +18,16 @@ Page {
         }
         Row {
             anchors.horizontalCenter: parent.horizontalCenter
-            spacing: Tokens.s4
+            spacing: page.v.slots > 6 ? Tokens.s2 : Tokens.s4
             topPadding: Tokens.s2
             bottomPadding: Tokens.s2
             LayoutMirroring.enabled: false
             Repeater {
-                model: 4
+                model: page.v.slots
                 Rectangle {
                     required property int index
                     readonly property bool typed: index < page.v.digits
-                    width: 104 * Tokens.u
+                    width: Math.min(104 * Tokens.u, 104 * 6 / page.v.slots * Tokens.u)
                     height: 128 * Tokens.u
                     radius: Tokens.s3
                     color: Tokens.surface
@@ -35,7 +35,7 @@ Page {
                     border.color: page.v.tone === "bad" ? Tokens.bad : index <= page.v.digits ? Tokens.accent : Tokens.line
                     Rectangle {
                         anchors.centerIn: parent
-                        width: 36 * Tokens.u
+                        width: Math.min(36 * Tokens.u, parent.width / 2)
                         height: width
                         radius: width / 2
                         color: Tokens.ink
@@ -73,7 +73,7 @@ Page {
                     id: cell
                     required property string modelData
                     width: (keys.width - 2 * keys.gap) / 3
-                    height: (page.wide ? 122 : 128) * Tokens.u
+                    height: (page.wide ? 122 : page.v.actions.length > 2 ? 122 : 128) * Tokens.u
                     PressButton {
                         anchors.fill: parent
                         visible: cell.modelData !== "" && cell.modelData !== "erase"
@@ -93,15 +93,28 @@ Page {
                 }
             }
         }
+        PressButton {
+            readonly property var action: page.v.actions[0] ?? ({})
+            visible: page.v.actions.length > 2
+            enabled: page.v.digits >= 4
+            width: parent.width
+            implicitHeight: Tokens.buttonLow
+            labelSize: Tokens.body
+            label: action.label ?? ""
+            icon: action.icon ?? ""
+            weight: enabled ? (action.weight ?? "plain") : "secondary"
+            onPressed: page.bridge.press(action.id)
+        }
         Row {
             id: ways
+            readonly property int first: Math.max(0, page.v.actions.length - 2)
             width: parent.width
             spacing: Tokens.s3
             Repeater {
-                model: page.v.actions.length
+                model: Math.min(2, page.v.actions.length)
                 PressButton {
                     required property int index
-                    readonly property var action: page.v.actions[index] ?? ({})
+                    readonly property var action: page.v.actions[ways.first + index] ?? ({})
                     width: (ways.width - ways.spacing) * (index === 0 ? 0.62 : 0.38)
                     implicitHeight: Tokens.buttonLow
                     labelSize: Tokens.body
