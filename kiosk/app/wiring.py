@@ -32,7 +32,10 @@ from kiosk.app.config import Config, default_data_dir, load
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
 from kiosk.app.limits import MerchantLimits
 from kiosk.app.look import CameraLooker
+from kiosk.app.outbox import Outbox
 from kiosk.app.people import EnrolledPeople
+from kiosk.app.staff import StaffStore
+from kiosk.app.withdrawals import Withdrawals
 from kiosk.app.workers import AcquirerWorkers, SystemClock
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.devices.tls_key import TlsKey
@@ -51,7 +54,7 @@ from kiosk.vision.pipeline import Vision
 if TYPE_CHECKING:
     from kiosk.devices.key_token import TokenRing
 
-__all__ = ["Base", "Kiosk", "NoTill", "open_base", "open_kiosk", "open_money"]
+__all__ = ["Base", "Books", "Kiosk", "NoTill", "open_base", "open_books", "open_kiosk", "open_money"]
 
 TRUST_PLACES: Final = ("acquirer.json", "sandbox/acquirer.json")
 """Where the acquirer's address and keys are looked for in the data folder; the second is a sandbox's own."""
@@ -317,6 +320,16 @@ class Base:
 
     # --- the rest ---
 
+    @cached_property
+    def staff(self) -> StaffStore:
+        """Who may approve what here."""
+        return StaffStore(self.data_dir, self.key.derive, self.clock)
+
+    @cached_property
+    def withdrawals(self) -> Withdrawals:
+        """Withdrawals of consent that the acquirer has not confirmed."""
+        return Withdrawals(self.data_dir)
+
     def journal(self) -> Journal:
         return Journal(self.data_dir / "journal.sqlite")
 
@@ -386,6 +399,17 @@ class Kiosk:
         return self.base.clock
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """A kiosk's money without its eyes: kernel, journal and outbox; `policy_problem`: why no policy came."""
+
+    base: Base
+    kernel: Kernel
+    journal: Journal
+    outbox: Outbox
+    policy_problem: str
+
+
 @contextmanager
 def open_base(
     data_dir: Path | None, config: Path | None, warn: Callable[[str], None] = lambda line: None
@@ -420,9 +444,9 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
         always=base.config.vision.challenge == "always",
     )
     people = EnrolledPeople(base.gallery, base.changed_gallery)
-    with _open_kernel(base, looker, people, till or NoTill()) as (kernel, problem):
+    with _open_kernel(base, looker, people, till or NoTill()) as books:
         try:
-            yield Kiosk(base, kernel, looker, problem)
+            yield Kiosk(base, books.kernel, looker, books.policy_problem)
         finally:
             looker.close()
 
@@ -430,13 +454,20 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
 @contextmanager
 def open_money(base: Base) -> Iterator[Kernel]:
     """The kernel without camera and gallery: what is open can be finished also where those are broken."""
-    with _open_kernel(base, NoCamera(), EnrolledPeople(Gallery()), NoTill()) as (kernel, _):
-        yield kernel
+    with open_books(base) as books:
+        yield books.kernel
 
 
 @contextmanager
-def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> Iterator[tuple[Kernel, str]]:
-    """Journal (recovered), policy (fetched when it can be), workers and kernel; and why no policy came."""
+def open_books(base: Base) -> Iterator[Books]:
+    """The same with journal and outbox: what comes after a sale."""
+    with _open_kernel(base, NoCamera(), EnrolledPeople(Gallery()), NoTill()) as books:
+        yield books
+
+
+@contextmanager
+def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> Iterator[Books]:
+    """Journal (recovered), policy (fetched when it can be), workers, kernel and outbox."""
     with base.journal() as journal:
         problem = base.fetch_policy()
         workers = AcquirerWorkers(base.client)
@@ -453,7 +484,9 @@ def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> 
             check_key=base.check_key,
         )
         kernel.merchant = base.limits.in_force
+        outbox = Outbox(journal, workers, base.clock, kernel.post, base.withdrawals)
+        kernel.on_tick.append(outbox.tick)
         try:
-            yield kernel, problem
+            yield Books(base, kernel, journal, outbox, problem)
         finally:
             workers.close()
