@@ -16,9 +16,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from kiosk.acquirer.journal_archive import archive_days
 from kiosk.acquirer.journal_chain import Draft
 from kiosk.acquirer.journal_entries import Booking, Entry, OpenAttempt, PaymentEntry, Printed, Task, order_of
-from kiosk.acquirer.journal_file import FULL_DISK, JournalFile
+from kiosk.acquirer.journal_file import FULL_DISK, Checkpoint, JournalFile, RecoveryNote
 from kiosk.acquirer.journal_guard import InUse
 from kiosk.acquirer.journal_schema import MARKS, SCHEMA, TASKS
 from kiosk.acquirer.messages import Exchange
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 HOUR_S: Final = 3600.0
+SKIPPED_SEQUENCES: Final = 1_000_000
+"""More than a kiosk uses between a copy of its journal and the day on which somebody puts it back."""
 
 
 class OrderNotFinal(OperatorError):  # noqa: N818 - the till's word for it
@@ -254,7 +257,8 @@ class Journal(JournalFile):
         if order is not None and minor:
             order = replace(order, amount=Money(minor, order.amount.currency))
         with self._explained():
-            self.check()
+            if exchange.operation != "reconciliation":  # a comparison is how a journal is made whole again
+                self.check()
             self._append(
                 Draft(
                     exchange.operation,
@@ -335,6 +339,16 @@ class Journal(JournalFile):
         with self._mutex:
             return max(day.toordinal(), self._chain.settled + 1)
 
+    def open_batches(self) -> list[int]:
+        """Batches with attempts or refunds that are not closed for good, oldest first."""
+        with self._explained():
+            rows = self._rows(
+                """SELECT DISTINCT batch FROM entries WHERE batch > ? AND kind IN ('payment', 'refund')
+                   ORDER BY batch""",
+                self._chain.settled,
+            )
+        return [row["batch"] for row in rows]
+
     def settled_batch(self) -> int:
         """The last batch that is closed for good; 0 when none is."""
         with self._mutex:
@@ -402,6 +416,40 @@ class Journal(JournalFile):
         with self._explained():
             if not self.halted:
                 self._append_end(Draft("halted", f"halt:{self._chain.seq + 1}", result=why))
+
+    def resume(self) -> None:
+        """What was missing is here again, as far as anybody knows it: payments may be begun.
+
+        Sequence numbers go on beyond every one that may have been used.
+        """
+        with self._explained():
+            mark, self._behind_mark = self._behind_mark, False
+            floor = max(self._sequence, self._chain.sequence) + SKIPPED_SEQUENCES
+            ref = f"recovery:{self._chain.seq + 1}"
+            try:
+                self._append_end(
+                    Draft("recovered", ref, body=msgspec.json.encode(RecoveryNote()), sequence=floor)
+                )
+            except BaseException:
+                self._behind_mark = mark
+                raise
+            self._sequence = floor
+
+    # --- compaction -------------------------------------------------------------------------------------
+
+    def compact(self, before: date) -> Checkpoint | None:
+        """Move settled days before the store's day `before` into a sealed archive file; None: there are none.
+
+        Nothing that is open, unsettled, or of that day or later leaves; a payment goes with all about it.
+
+        Raises:
+            OperatorError: not moved; the journal is as it was.
+        """
+        with self._explained():
+            self.check()
+            found, self._chain = archive_days(self._db, self._path, self._chain, before, self._now())
+            self._noted()
+            return found
 
     # --- beside the chain -------------------------------------------------------------------------------
 

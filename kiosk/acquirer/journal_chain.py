@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Final
 
 import msgspec
@@ -140,12 +141,12 @@ def follow(
     rows: Iterator[sqlite3.Row],
     origin: tuple[int, str],
     named: Collection[Gap] = (),
-    final: Collection[str] = (),
+    final: Collection[str | int] = (),
 ) -> Chain:
     """Follow entries in their order, from the one after `origin` (its number and hash).
 
-    `named`: gaps that the chain itself names. `final`: refs of attempts that have an end; of those a body may
-    be gone. Rows carry `COLUMNS` and `body`.
+    `named`: gaps that the chain itself names. `final`: refs of attempts that have an end, of those a body may
+    be gone; and numbers of entries whose bodies the chain says are lost. Rows carry `COLUMNS` and `body`.
     """
     chain = Chain(*origin)
     for row in rows:
@@ -158,7 +159,7 @@ def follow(
     return chain
 
 
-def _fits(row: sqlite3.Row, chain: Chain, final: Collection[str]) -> bool:
+def _fits(row: sqlite3.Row, chain: Chain, final: Collection[str | int]) -> bool:
     return (
         row["seq"] == chain.seq + 1
         and row["prev_hash"] == chain.hash
@@ -171,14 +172,18 @@ def is_itself(row: Mapping[str, Any] | sqlite3.Row) -> bool:
     """Whether an entry says what it said when it was written, whatever became of those around it."""
     try:
         return bool(row["hash"] == seal_of(row)) and (
-            row["form"] == FORM or (row["number"] == 1 and row["form"] == 1)
+            row["form"] == FORM
+            or (
+                row["number"] == row["form"] == 1
+                and row["batch"] == date.fromisoformat(row["day"]).toordinal()
+            )
         )
     except (ValueError, TypeError, AttributeError):
         return False
 
 
-def body_fits(row: Mapping[str, Any] | sqlite3.Row, body: bytes | None, final: Collection[str]) -> bool:
+def body_fits(row: Mapping[str, Any] | sqlite3.Row, body: bytes | None, final: Collection[str | int]) -> bool:
     """Whether a body is the one that was written, or may be gone."""
     if body is None and row["body_sha256"] != NO_BODY:
-        return row["kind"] == "payment" and row["ref"] in final
+        return row["seq"] in final or (row["kind"] == "payment" and row["ref"] in final)
     return bool(row["body_sha256"] == sha256(body or b""))

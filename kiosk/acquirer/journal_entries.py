@@ -11,7 +11,7 @@ import msgspec
 from kiosk.acquirer.messages import Exchange, Operation
 from kiosk.acquirer.operations import Kind
 from kiosk.domain.money import Money
-from kiosk.domain.payment import Answer, Order
+from kiosk.domain.payment import Answer, Order, Result
 
 __all__ = ["Booking", "Entry", "OpenAttempt", "PaymentEntry", "Printed", "Task"]
 
@@ -66,7 +66,7 @@ class PaymentEntry:
             order_of(row),
             row["token"],
             row["day"],
-            msgspec.json.decode(row["answer"], type=Answer) if row["answer"] is not None else None,
+            _answer_of(row),
             row["r_path"] is not None,
             row["batch"],
             row["advice_seq"] is not None,
@@ -157,6 +157,12 @@ class Entry:
     result: str
     body_sha256: str
     hash: str
+
+
+def _answer_of(row: sqlite3.Row) -> Answer | None:
+    if row["answer"] is not None:
+        return msgspec.json.decode(row["answer"], type=Answer)
+    return Answer(Result(row["outcome"]), "recovered") if row["outcome"] else None  # its body was lost
 
 
 def order_of(row: sqlite3.Row) -> Order:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -29,10 +30,20 @@ from kiosk.acquirer.journal_schema import (
     SCHEMA,
     SCHEMA_VERSION,
 )
+from kiosk.domain.chain import GENESIS
 from kiosk.domain.errors import OperatorError
 
 RECOVER: Final = "Run `kiosk journal recover`: it keeps this file, saves what is whole, asks the acquirer."
-__all__ = ["FULL_DISK", "OLDER_COPY", "JournalFile", "RecoveryNote"]
+__all__ = [
+    "FULL_DISK",
+    "OLDER_COPY",
+    "Checkpoint",
+    "JournalFile",
+    "RecoveryNote",
+    "follow_file",
+    "insert",
+    "note_of",
+]
 
 FULL_DISK: Final = "the disk is full: no payment is begun until there is room"
 OLDER_COPY: Final = "older_copy"
@@ -42,25 +53,45 @@ _DISK: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOP
 
 
 class RecoveryNote(msgspec.Struct, frozen=True):
-    """The body of a `recovered` entry: which entries are lost, and the file that they were lost with."""
+    """The body of a `recovered` entry: which entries and bodies are lost, and with which file."""
 
     gaps: tuple[Gap, ...] = ()
+    bodies: tuple[int, ...] = ()
     file: str = ""
     sha256: str = ""
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The body of a `checkpoint` entry: which entries lie in which archive file, and the hash of the last."""
+
+    first: int
+    last: int
+    hash: str
+    file: str
+    sha256: str
 
 
 class JournalFile:
     """The chained file at `path`; made (mode 0600, its folder 0700) when it is not there.
 
     `now`: seconds since 1970 (UTC), for the entries' times. `read_only`: beside a running kiosk, no lock.
+    `archive`: the same for a file that compaction made.
 
     Raises:
         OperatorError: damaged, of another version, held by another kiosk, or the disk is full. What raised
             it was not written, so it must not be sent.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time, read_only: bool = False) -> None:
-        self._path, self._now, self._read_only = path, now, read_only
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        read_only: bool = False,
+        archive: bool = False,
+    ) -> None:
+        read_only |= archive
+        self._path, self._now, self._read_only, self._archive = path, now, read_only, archive
         self._mutex = threading.RLock()
         self._lock_handle: int | None = None if read_only else hold_lock(path)
         self._chain, self._sequence = Chain(), 0
@@ -231,33 +262,15 @@ class JournalFile:
             )
 
     def _follow(self) -> Chain:
-        (origin,) = self._rows("SELECT seq, hash FROM origin")
-        named = {
-            gap
-            for row in self._rows(
-                "SELECT body FROM written WHERE kind = 'recovered' AND body IS NOT NULL ORDER BY seq"
-            )
-            for gap in _note_of(row["body"]).gaps
-        }
-        final = {row["ref"] for row in self._rows("SELECT ref FROM entries WHERE kind = 'concluded'")}
-        rows = self._db.execute(f"SELECT {', '.join(COLUMNS)}, body FROM written ORDER BY seq")  # noqa: S608
-        return follow(rows, tuple(origin), named, final)
+        return follow_file(self._db, archive=self._archive)
 
     # --- write ------------------------------------------------------------------------------------------
 
     def _append(self, *drafts: Draft) -> None:
         """Write entries, all or none, durably. One statement: what fails leaves nothing behind."""
-        chain, values = self._chain, list[Any]()
-        for draft in drafts:
-            entry, chain = sealed(draft, chain, self._now())
-            values += (*(entry[name] for name in COLUMNS), draft.frozen, draft.secret)
-        marks = f"({', '.join('?' * (len(COLUMNS) + 2))})"
-        self._db.execute(
-            f"INSERT INTO written ({', '.join(COLUMNS)}, body, secret) VALUES "  # noqa: S608
-            + ", ".join([marks] * len(drafts)),
-            values,
-        )  # autocommit: durable when this returns
-        self._chain = chain
+        self._chain = insert(
+            self._db, self._chain, drafts, self._now()
+        )  # autocommit: durable when it returns
         self._noted()
         if self._to_erase:
             self._erase()
@@ -308,12 +321,58 @@ class JournalFile:
                 raise not_opened(self._path, error) from None
 
 
+def follow_file(db: sqlite3.Connection, *, archive: bool = False) -> Chain:
+    """Follow the chain in an open file. Where it begins, a checkpoint says (for an `archive`: later)."""
+    (origin,) = db.execute("SELECT seq, hash FROM origin").fetchall()
+    notes = [note_of(row["body"]) for row in _bodies(db, "recovered")]
+    final = {row["ref"] for row in db.execute("SELECT ref FROM entries WHERE kind = 'concluded'")}
+    chain = follow(
+        db.execute(f"SELECT {', '.join(COLUMNS)}, body FROM written ORDER BY seq"),  # noqa: S608
+        tuple(origin),
+        {gap for note in notes for gap in note.gaps},
+        final | {seq for note in notes for seq in note.bodies},
+    )
+    known = {(0, GENESIS), *(checkpoint_of(row["body"]) for row in _bodies(db, "checkpoint"))}
+    if not archive and tuple(origin) not in known:
+        return replace(chain, broken=origin["seq"] + 1)
+    return chain
+
+
+def _bodies(db: sqlite3.Connection, kind: str) -> list[sqlite3.Row]:
+    return db.execute("SELECT body FROM written WHERE kind = ? AND body IS NOT NULL", (kind,)).fetchall()
+
+
+def insert(db: sqlite3.Connection, chain: Chain, drafts: tuple[Draft, ...], at: float) -> Chain:
+    """Put drafts at the end of `chain` in one statement; the chain with them. `at`: seconds since 1970."""
+    values = list[Any]()
+    for draft in drafts:
+        entry, chain = sealed(draft, chain, at)
+        values += (*(entry[name] for name in COLUMNS), draft.frozen, draft.secret)
+    row = f"({', '.join('?' * (len(COLUMNS) + 2))})"
+    db.execute(
+        f"INSERT INTO written ({', '.join(COLUMNS)}, body, secret) VALUES "  # noqa: S608
+        + ", ".join([row] * len(drafts)),
+        values,
+    )
+    return chain
+
+
 def _is_full(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK
 
 
-def _note_of(body: bytes) -> RecoveryNote:
+def note_of(body: bytes) -> RecoveryNote:
+    """What a `recovered` entry says; nothing when its body is not one: then the entry does not fit either."""
     try:
         return msgspec.json.decode(body, type=RecoveryNote)
-    except msgspec.DecodeError:
-        return RecoveryNote()  # then the entry does not fit either
+    except (msgspec.MsgspecError, UnicodeError):
+        return RecoveryNote()
+
+
+def checkpoint_of(body: bytes) -> tuple[int, str]:
+    """The last entry that a `checkpoint` entry put into an archive: number and hash."""
+    try:
+        found = msgspec.json.decode(body, type=Checkpoint)
+    except (msgspec.MsgspecError, UnicodeError):
+        return -1, ""
+    return found.last, found.hash
