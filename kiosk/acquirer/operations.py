@@ -128,11 +128,14 @@ class JournalLine(Message, frozen=True, kw_only=True):
 
 
 class EvidencePack(Message, frozen=True, kw_only=True):
-    """What the kiosk knows of a disputed payment. No face, no template, no name: there is none to give."""
+    """What the kiosk knows of a disputed payment. No face, no template, no name: there is none to give.
 
-    evidence: EvidenceMessage
-    consent_ref: Label
-    policy_version: Count
+    Without evidence, consent and policy where the request was erased with its PIN: the acquirer holds it.
+    """
+
+    evidence: EvidenceMessage | None
+    consent_ref: Text
+    policy_version: Count | None
     approval: Text
     rrn: Text
     software: Name
