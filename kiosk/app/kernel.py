@@ -82,7 +82,6 @@ from kiosk.domain.payment import (
     ReversalAcknowledged,
     Reverse,
     Reversing,
-    Sent,
     StartCamera,
     State,
     StopCamera,
@@ -231,6 +230,8 @@ class Kernel:
         self.offline: Callable[[Authorise], Answer | None] = lambda effect: None
         """Asked when a payment could not be sent: the answer in the acquirer's name, written, or None."""
         self._on_its_way: Authorise | None = None
+        self._guesses = 0
+        """Wrong digits of the order that is on the screen."""
         self.on_tick: list[Work] = []
         """Called at each tick, on the kernel's thread: whoever has something due looks at the clock there."""
         self._recover()
@@ -429,7 +430,7 @@ class Kernel:
     def _not_sent(self, ref: str, *, answered: bool) -> Event:
         """Never reached the acquirer: accepted in its name where it allows that, else nothing is charged.
 
-        `answered`: somebody was there, and TLS failed: whoever it is, it is no acquirer that can't be reached.
+        `answered`: somebody was there, and TLS failed: that is no acquirer that can't be reached.
         """
         effect, self._on_its_way = self._on_its_way, None
         if effect is None or effect.ref != ref or effect.pin is not None or answered:
@@ -505,6 +506,8 @@ class Kernel:
 
     def _conclude(self, effect: Conclude) -> None:
         self._unwritten.discard(effect.ref)
+        if self._on_its_way is not None and self._on_its_way.ref == effect.ref:
+            self._on_its_way = None  # with the PIN that only the acquirer could read
         policy = self.setting.policy
         when = datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone)
         receipt = Receipt.of(
@@ -569,7 +572,7 @@ class Kernel:
         if isinstance(shown, Idle) or (
             isinstance(shown, Over) and shown.order.order_ref != offer.order.order_ref
         ):
-            self.failure = None
+            self.failure, self._guesses = None, 0
             self._step(replace(offer, refusal=self.refusal_of(offer.order)))
         elif shown.order.order_ref != offer.order.order_ref:
             self._give_back(offer.order)  # busy; a repeat of the order that is on the screen needs no answer
@@ -657,6 +660,7 @@ class Kernel:
     def _after_a_guess(self, decision: Decision, digits: str | None) -> Decision:
         """Digits that fit nobody are a guess; after too many of them, no more are asked for."""
         if digits is not None and isinstance(decision, Refuse):
+            self._guesses += 1
             self._failed(lockout.GUESSES)
         asks = isinstance(decision, AskSecondFactor) or digits is not None
         if asks and isinstance(self._standing(lockout.GUESSES), lockout.Locked):
@@ -664,15 +668,23 @@ class Kernel:
         return decision
 
     def _more_wanted(self, decision: Decision, payer: Payer, digits: str | None) -> Decision:
-        """What a payer who was recognised has to show beside their face: for the amount, or failures."""
+        """What a payer who was recognised has to show beside their face: for the amount, or failures.
+
+        What others did at this kiosk asks for a PIN only where one can be taken: three prints of a face must
+        not close a shop whose acquirer takes none.
+        """
         own = self._standing(lockout.of_payer(payer.token))
         if isinstance(own, lockout.Locked):
             return Refuse(Reason.LOCKED)
-        suspected = (own, self._standing(lockout.ATTACKS))
-        if isinstance(decision, Accept) and lockout.OtherFactor() in suspected:
-            decision = AskSecondFactor(Factor.PIN)
         policy = self.setting.policy
-        if decision == AskSecondFactor(Factor.PIN) and (policy is None or policy.pin_key is None):
+        takes_pin = policy is not None and policy.pin_key is not None
+        of_others = (lockout.ATTACKS,) if digits is None else (lockout.ATTACKS, lockout.GUESSES)
+        suspected = isinstance(own, lockout.OtherFactor) or (
+            takes_pin and any(isinstance(self._standing(key), lockout.OtherFactor) for key in of_others)
+        )
+        if isinstance(decision, Accept) and suspected:
+            decision = AskSecondFactor(Factor.PIN)
+        if decision == AskSecondFactor(Factor.PIN) and not takes_pin:
             return Refuse(Reason.PIN_NEEDED)
         return decision
 
@@ -681,27 +693,49 @@ class Kernel:
         self._failed(lockout.of_payer(token))
 
     def _judge_guess(self, ref: str, answer: Answer) -> None:
-        """A wrong PIN counts against its payer; a payment that is approved clears what was suspected."""
-        state = self.state
-        if not isinstance(state, Sent) or state.ref != ref:
+        """A wrong PIN counts against its payer; a payment that is approved clears what was suspected.
+
+        Of the wrong digits it takes back those of its own order, and only with the right ones: who pays a
+        little with their own face does not buy more guesses.
+        """
+        sent = self._on_its_way
+        if sent is None or sent.ref != ref:
             return
         if answer.code == WRONG_PIN:
-            self._failed(lockout.of_payer(state.payer.token))
+            self._failed(lockout.of_payer(sent.payer.token))
         elif answer.result is Result.APPROVED:
-            for key in (lockout.of_payer(state.payer.token), lockout.GUESSES, lockout.ATTACKS):
+            for key in (lockout.of_payer(sent.payer.token), lockout.ATTACKS):
                 self._explained(partial(self._journal.clear_failures, key))
+            if Factor.DIGITS.value in sent.evidence.methods and getattr(self.state, "ref", "") == ref:
+                self._explained(self._take_back_guesses)
+
+    def _take_back_guesses(self) -> None:
+        if self._guesses:
+            self._keep_failures(lockout.GUESSES, self._journal.failures(lockout.GUESSES)[: -self._guesses])
+
+    def _keep_failures(self, key: str, failures: list[float]) -> None:
+        self._journal.clear_failures(key)
+        for at in failures:
+            self._journal.note_failure(key, at)
 
     def _failed(self, key: str) -> None:
         self._explained(partial(self._journal.note_failure, key, self._clock.utc_s()))
 
     def _standing(self, key: str) -> lockout.Standing:
-        """A count that can't be read is one that locks."""
+        """A count that can't be read is one that locks.
+
+        By the clock alone: the later of it and the last payment would stand still once it is set back, and a
+        lock with it.
+        """
+        now = self._clock.utc_s()
         try:
-            now = self._now_s()
-            return lockout.standing(self._journal.failures(key), now)
+            failures = self._journal.failures(key)
+            if (counted := lockout.recounted(failures, now)) != failures:
+                self._keep_failures(key, counted)
+            return lockout.standing(counted, now)
         except OperatorError as failure:
             self.failure = failure
-            return lockout.Locked(self._clock.utc_s())
+            return lockout.Locked(now)
 
     def _explained(self, write: Callable[[], None]) -> None:
         """A count that can't be written stops nobody: the journal refuses the payment itself then."""

@@ -25,6 +25,7 @@ __all__ = [
     "Standing",
     "Unsuspected",
     "of_payer",
+    "recounted",
     "standing",
 ]
 
@@ -66,11 +67,21 @@ class Locked:
 Standing = Unsuspected | OtherFactor | Locked
 
 
+def recounted(failures: Collection[float], now_s: float) -> list[float]:
+    """The same failures; where the clock was set back behind a lock, those ahead of it as if they were new.
+
+    Whoever keeps them so instead has a lock that lasts no shorter for it, and none that lasts until that day.
+    """
+    if any(at > now_s + LOCK_S for at in failures):
+        return [min(at, now_s) for at in failures]
+    return list(failures)
+
+
 def standing(failures: Collection[float], now_s: float) -> Standing:
     """What follows from failures at these times.
 
     A clock that was set back makes them younger, so that nothing opens early; failures that lie further ahead
-    than a lock lasts came from a clock that was wrong: they count, and lock nobody out until that day.
+    than a lock lasts count, and lock nobody out until that day (`recounted` brings them back).
     """
     counted = [at for at in failures if at > now_s - MEMORY_S]
     if len(counted) < OTHER_FACTOR_AFTER:

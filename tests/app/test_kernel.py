@@ -30,6 +30,7 @@ from kiosk.domain.payment import (
     Cancel,
     Challenged,
     Confirm,
+    Declined,
     DigitsTyped,
     Done,
     Identified,
@@ -996,15 +997,102 @@ def test_five_wrong_digits_over_orders_and_restarts_end_the_guessing_for_a_while
     assert shop.kernel.state.reason is Reason.LOCKED
     shop.kernel.handle(Cancel())
 
-    shop.offer(order_ref="O-clear")  # who is clear without digits may pay, and that clears the count
-    shop.look(unit(1))
-    assert isinstance(shop.kernel.state, Identified)
-    shop.kernel.handle(Confirm())
-    shop.reply(Verified(Answer(Result.APPROVED, "approved", "ABC123", "1")))
+    shop.pay(order_ref="O-clear")  # who is clear without digits may pay, and buys no more guesses by it
+    shop.reply(APPROVED)
+    assert isinstance(shop.kernel.state, Approved)
     shop.kernel.handle(Done())
     shop.offer(order_ref="O-after")
     shop.look(between_two())
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.LOCKED
+
+
+def pay_with_digits(shop: Shop, order_ref: str, *, wrong: int) -> None:
+    """Mistype `wrong` times, then type one's own digits and pay."""
+    shop.offer(order_ref=order_ref)
+    shop.look(between_two())
+    for digits in ["0000"] * wrong + ["2222"]:
+        shop.kernel.handle(DigitsTyped(digits))
+    assert isinstance(shop.kernel.state, Identified)
+    shop.kernel.handle(Confirm())
+    shop.reply(APPROVED)
+    shop.kernel.handle(Done())
+
+
+def test_who_mistypes_and_then_pays_takes_back_the_own_mistakes_and_no_one_else_s(shop: Shop) -> None:
+    guess_digits(shop, 2)
+    for number in range(4):
+        pay_with_digits(shop, f"O-{number}", wrong=2)
+    assert len(shop.journal.failures(lockout.GUESSES)) == 2
+    pay_with_digits(shop, "O-clean", wrong=0)
+    assert len(shop.journal.failures(lockout.GUESSES)) == 2
+
+
+def test_a_late_approval_takes_back_nothing_of_the_next_order(shop: Shop) -> None:
+    shop.offer()
+    shop.look(between_two())
+    shop.kernel.handle(DigitsTyped("2222"))
+    shop.kernel.handle(Confirm())
+    shop.reply(Lost("cut"))
+    shop.kernel.handle(Done())
+    guess_digits(shop, 2)
+    shop.later(2_000)
+    shop.reply(APPROVED)
+    assert shop.kernel.behind == {}
+    assert len(shop.journal.failures(lockout.GUESSES)) == 2
+
+
+def test_after_three_wrong_digits_right_ones_are_not_enough_where_a_pin_can_be_taken(pin_shop: Shop) -> None:
+    guess_digits(pin_shop, 3)
+    pin_shop.offer()
+    pin_shop.look(between_two())
+    pin_shop.kernel.handle(DigitsTyped("2222"))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    pin_shop.kernel.handle(Cancel())
+    pin_shop.offer(order_ref="O-clear")
+    pin_shop.look(unit(1))
+    assert isinstance(pin_shop.kernel.state, Identified)
+
+
+def test_prints_of_a_face_close_no_shop_whose_acquirer_takes_no_pin(shop: Shop) -> None:
+    for number in range(4):
+        shop.offer(order_ref=f"A-{number}")
+        shop.look(unit(1), LookOutcome.ATTACK)
+        shop.kernel.handle(Cancel())
+    shop.offer()
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Identified)
+
+
+def test_a_clock_set_back_opens_no_lock_and_makes_none_longer(shop: Shop) -> None:
+    shop.pay(order_ref="O-before")
+    shop.reply(APPROVED)
+    shop.kernel.handle(Done())
+    guess_digits(shop, 5)
+    shop.clock.utc -= 86_400
+    shop.offer(order_ref="O-back")
+    shop.look(between_two())
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.LOCKED
+    shop.kernel.handle(Cancel())
+    shop.clock.pass_ms(lockout.LOCK_S * 1000)
+    shop.offer(order_ref="O-later")
+    shop.look(between_two())
     assert isinstance(shop.kernel.state, SecondFactor)
+
+
+def test_a_wrong_pin_that_is_told_late_counts_once_and_its_ciphertext_is_let_go(pin_shop: Shop) -> None:
+    pin_shop.offer(6_000)
+    pin_shop.look(unit(1))
+    type_pin(pin_shop)
+    pin_shop.reply(Lost("cut"))
+    pin_shop.later(2_000)
+    assert pin_shop.kernel._on_its_way is not None
+    pin_shop.reply(declined("wrong_pin"))
+    pin_shop.reply(declined("wrong_pin"))
+    assert isinstance(pin_shop.kernel.state, Declined)
+    assert len(pin_shop.journal.failures(lockout.of_payer("ming"))) == 1
+    assert pin_shop.kernel._on_its_way is None
 
 
 def test_a_lock_ends_by_itself(shop: Shop) -> None:

@@ -15,6 +15,7 @@ from kiosk.domain.lockout import (
     OtherFactor,
     Unsuspected,
     of_payer,
+    recounted,
     standing,
 )
 
@@ -47,6 +48,13 @@ def test_a_clock_set_back_opens_nothing():
     assert standing(failures, NOW - 365 * 86_400) == OtherFactor()
 
 
+def test_kept_as_recounted_a_clock_set_back_shortens_no_lock_and_makes_none_longer():
+    failures, back = [NOW] * LOCK_AFTER, NOW - 86_400
+    kept = recounted(failures, back)
+    assert standing(kept, back) == Locked(back + LOCK_S)
+    assert standing(recounted(kept, back + LOCK_S), back + LOCK_S) == OtherFactor()
+
+
 times = st.lists(st.floats(NOW - 2 * MEMORY_S, NOW + 2 * MEMORY_S), max_size=9)
 
 
@@ -54,6 +62,15 @@ times = st.lists(st.floats(NOW - 2 * MEMORY_S, NOW + 2 * MEMORY_S), max_size=9)
 def test_one_more_failure_never_opens(failures, at):
     order = (Unsuspected, OtherFactor, Locked)
     assert order.index(type(standing([*failures, at], NOW))) >= order.index(type(standing(failures, NOW)))
+
+
+@given(times)
+def test_recounting_loses_none_and_changes_nothing_while_no_failure_is_far_ahead(failures):
+    kept = recounted(failures, NOW)
+    assert len(kept) == len(failures)
+    assert recounted(kept, NOW) == kept
+    if all(at <= NOW + LOCK_S for at in failures):
+        assert kept == failures
 
 
 @given(times)
