@@ -32,6 +32,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import LimitKind
 from kiosk.domain.money import CURRENCIES, Money, MoneyError
 from kiosk.domain.payment import (
+    WRONG_PIN,
     Approved,
     Declined,
     Idle,
@@ -90,9 +91,7 @@ def pay(
     ] = None,
     pin_file: Annotated[
         str,
-        typer.Option(
-            metavar="FILE", help="File with the wallet PIN, if one is asked for; - reads stdin."
-        ),
+        typer.Option(metavar="FILE", help="File with the wallet PIN, if one is asked for; - reads stdin."),
     ] = "",
     order: Annotated[
         str, typer.Option(metavar="REF", help="The purchase; it can be approved once. Default: a new one.")
@@ -248,7 +247,7 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
         case PinEntry(tries=0):
             return "a second factor is needed: the wallet PIN (--pin-file)"
         case PinEntry():
-            return "declined by the acquirer (wrong_pin); nothing was charged"
+            return f"declined by the acquirer ({WRONG_PIN}); nothing was charged"
         case SecondFactor(tries=0):
             return "a second factor is needed: the last four digits of the phone number (--digits)"
         case SecondFactor():
@@ -270,6 +269,11 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
             return "ended without a payment"
 
 
+def _wrong_pin(state: State) -> str | None:
+    """On the PIN page again: the attempt before it was declined for its PIN."""
+    return WRONG_PIN if isinstance(state, PinEntry) and state.tries else None
+
+
 def _as_json(state: State, order: Order, looker: CameraLooker, code: Exit) -> dict[str, Any]:
     answer = getattr(state, "answer", None)
     refusal = getattr(state, "refusal", None)
@@ -283,7 +287,7 @@ def _as_json(state: State, order: Order, looker: CameraLooker, code: Exit) -> di
         "ref": getattr(state, "ref", None),
         "approval": answer.approval if answer else None,
         "rrn": answer.rrn if answer else None,
-        "code": answer.code if answer else None,
+        "code": answer.code if answer else _wrong_pin(state),
         "reason": str(refusal.reason) if refusal else None,
         "liveness": str(look.outcome) if look else None,
         "frames_used": look.frames_used if look else 0,
