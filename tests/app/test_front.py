@@ -196,7 +196,7 @@ def test_cancel_on_the_screen_ends_a_challenge_and_the_camera_goes_off(counter, 
 def test_a_screen_with_less_motion_never_flashes(tmp_path: Path, qapp: QGuiApplication) -> None:
     shop = Shop(tmp_path)
     looker = CameraLooker(LitCamera, Eyes(0, 0), Rules(), mode="test", model_ids=())  # type: ignore[arg-type]
-    front = Front(Kiosk(SimpleNamespace(warn=print), shop.kernel, looker, ""))  # type: ignore[arg-type]
+    front = Front(Kiosk(SimpleNamespace(warn=print, config=Config()), shop.kernel, looker, ""))  # type: ignore[arg-type]
     front.start(Bridge(SHOP, front.pressed, reduced_motion=True))
     front.stop()
     shop.journal.close()

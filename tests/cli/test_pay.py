@@ -157,12 +157,33 @@ def test_an_order_whose_attempt_is_open_is_not_paid_again(kiosk: Kiosk, shop: Ru
 def test_paid_at_another_kiosk_is_said_so(kiosk: Kiosk, shop: Running, tmp_path: Path) -> None:
     assert pay(kiosk, shop, "--order", "P-53").code == 0
     folder = tmp_path / "second"
-    shutil.copytree(shop.folder, folder)
-    for part in folder.glob("journal.sqlite*"):
-        part.unlink()
+    (folder / "sandbox").mkdir(parents=True)
+    for name in ("acquirer.json", "scheme.json"):
+        shutil.copy(shop.folder / "sandbox" / name, folder / "sandbox" / name)
+    (folder / "kiosk.toml").write_text('[store]\nterminal_id = "T-DEMO-0002"\n')
+    enrolled = ("--camera", DEMO / "enrol" / PAYER, "--payer", PAYER, "--data-dir", folder)
+    assert kiosk("enrol", *enrolled).code == 0
+    assert kiosk("sandbox", "trust", folder / "device.pub", "--data-dir", shop.folder).code == 0
     ran = kiosk("pay", "--camera", PROBE, "--amount", "38.50", "--order", "P-53", "--data-dir", folder)
     assert ran.code == 10
     assert "was paid elsewhere" in one_line(ran)
+
+
+def test_a_journal_that_was_lost_is_noticed_by_the_acquirer_and_nothing_more_is_sold(
+    kiosk: Kiosk, shop: Running, tmp_path: Path
+) -> None:
+    assert pay(kiosk, shop, "--order", "P-55").code == 0
+    folder = tmp_path / "copy"
+    shutil.copytree(shop.folder, folder)
+    for part in folder.glob("journal.sqlite*"):
+        part.unlink()
+    again = ("--camera", PROBE, "--amount", "38.50", "--data-dir", folder)
+    assert kiosk("pay", *again, "--order", "P-56", "--resolve", "0").code == 14
+    assert shop.rows("P-56") == []
+    refused = kiosk("pay", *again, "--order", "P-57")
+    assert refused.code == 2
+    assert "kiosk journal recover" in one_line(refused)
+    assert shop.rows("P-57") == []
 
 
 def test_digits_of_somebody_else_contradict_the_face(kiosk: Kiosk, shop: Running) -> None:
