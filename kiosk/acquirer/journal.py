@@ -18,12 +18,22 @@ import msgspec
 
 from kiosk.acquirer.journal_archive import archive_days
 from kiosk.acquirer.journal_chain import Draft
-from kiosk.acquirer.journal_entries import Booking, Entry, OpenAttempt, PaymentEntry, Printed, Task, order_of
-from kiosk.acquirer.journal_file import FULL_DISK, Checkpoint, JournalFile, RecoveryNote
+from kiosk.acquirer.journal_entries import (
+    Booking,
+    Entry,
+    OpenAttempt,
+    PaymentEntry,
+    Printed,
+    Receipted,
+    Task,
+    order_of,
+)
+from kiosk.acquirer.journal_file import FULL_DISK, Checkpoint, RecoveryNote
 from kiosk.acquirer.journal_guard import InUse
 from kiosk.acquirer.journal_schema import MARKS, SCHEMA, TASKS
+from kiosk.acquirer.journal_side import SideTables
 from kiosk.acquirer.messages import Exchange
-from kiosk.acquirer.operations import Difference, Kind
+from kiosk.acquirer.operations import Difference
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Spent
 from kiosk.domain.money import Money
@@ -41,6 +51,7 @@ __all__ = [
     "OrderNotFinal",
     "PaymentEntry",
     "Printed",
+    "Receipted",
     "Task",
 ]
 
@@ -57,7 +68,7 @@ class JournalHalted(OperatorError):  # noqa: N818 - what the journal is
     """The journal is an older copy of itself: entries are missing that acquirer or mark know of."""
 
 
-class Journal(JournalFile):
+class Journal(SideTables):
     """The journal at `path`; `JournalFile` says how it is opened and what that raises. A context manager."""
 
     # --- payments: write --------------------------------------------------------------------------------
@@ -406,7 +417,11 @@ class Journal(JournalFile):
             ):  # fmt: skip
                 return False
             ended = replace(begun, kind=ends, body=msgspec.json.encode(end), result=str(end.result))
-            self._append(begun, ended)
+            if difference.kind != "offline":
+                self._append(begun, ended)
+            else:  # forwarded long ago: the acquirer has it
+                sent = replace(begun, kind="advice")
+                self._append(begun, ended, sent, replace(ended, kind="advice_end", body=None))
             return True
 
     # --- halted and recovered ---------------------------------------------------------------------------
@@ -450,46 +465,6 @@ class Journal(JournalFile):
             found, self._chain = archive_days(self._db, self._path, self._chain, before, self._now())
             self._noted()
             return found
-
-    # --- beside the chain -------------------------------------------------------------------------------
-
-    def note_failure(self, key: str, at: float) -> None:
-        """A look or PIN failed (`at`: seconds since 1970, UTC); the newest 32 of a key are kept."""
-        with self._explained():
-            self._db.execute("INSERT INTO failures VALUES (?, ?)", (key, at))
-
-    def failures(self, key: str) -> list[float]:
-        """When it failed, in the order in which it was noted."""
-        with self._explained():
-            return [
-                row["at"] for row in self._rows("SELECT at FROM failures WHERE key = ? ORDER BY rowid", key)
-            ]
-
-    def clear_failures(self, key: str) -> None:
-        """It went well."""
-        with self._explained():
-            self._db.execute("DELETE FROM failures WHERE key = ?", (key,))
-
-    def note_receipt(  # noqa: PLR0917 - a receipt's own words
-        self, ref: str, kind: Kind, number: int, minor: int, currency: str, batch: int, *, copy: bool
-    ) -> None:
-        """A receipt was printed or shown: the third leg of a close's comparison."""
-        with self._explained():
-            self._db.execute(
-                "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (ref, kind, number, minor, currency, batch, copy),
-            )
-
-    def receipt_totals(self, batch: int) -> list[Printed]:
-        """What was printed or shown of a batch; copies, and the same one twice, count once."""
-        with self._explained():
-            rows = self._rows(
-                """SELECT kind, currency, count(*), sum(minor) FROM
-                   (SELECT DISTINCT ref, kind, number, minor, currency FROM receipts
-                    WHERE batch = ? AND NOT copy) GROUP BY kind, currency ORDER BY kind""",
-                batch,
-            )
-        return [Printed(*row) for row in rows]
 
     # --- inside -----------------------------------------------------------------------------------------
 

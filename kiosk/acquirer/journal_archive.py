@@ -17,11 +17,11 @@ from typing import Final
 import msgspec
 
 from kiosk.acquirer.journal_chain import Chain, Draft, sha256
-from kiosk.acquirer.journal_file import Checkpoint, follow_file, insert
+from kiosk.acquirer.journal_file import Checkpoint, JournalFile, follow_file, insert
 from kiosk.acquirer.journal_schema import COLUMNS, MARKS, SCHEMA, TASKS
 from kiosk.domain.errors import OperatorError
 
-__all__ = ["ARCHIVE", "archive_days", "archives"]
+__all__ = ["ARCHIVE", "archive_days", "archives", "verify_archives"]
 
 ARCHIVE: Final = "archive"
 """The folder beside the journal."""
@@ -31,6 +31,32 @@ _TASKS: Final = ", ".join(f"'{task}'" for task in TASKS)
 def archives(journal: Path) -> list[Path]:
     """The archive files of the journal at this path, oldest first."""
     return sorted((journal.parent / ARCHIVE).glob("journal-*.sqlite"))
+
+
+def verify_archives(journal: Path, origin: tuple[int, str]) -> int:
+    """Follow every archive that the journal at this path goes back to; how many there are.
+
+    `origin`: the entry that the journal's first one follows.
+
+    Raises:
+        OperatorError: one is missing or damaged, or does not join the next.
+    """
+    follows, found = origin, 0
+    for path in reversed(archives(journal)):
+        if int(path.stem.rpartition("-")[2]) > follows[0]:
+            continue  # of a compaction that was stopped: nothing names it
+        with JournalFile(path, archive=True) as archive:
+            chain = archive.chain()
+            if (chain.seq, chain.hash) != follows:
+                break
+            follows, found = archive.origin(), found + 1
+    if follows[0]:
+        raise OperatorError(
+            f"the archive that ends with entry {follows[0]} is missing or was changed",
+            where=str(journal.parent / ARCHIVE),
+            do="Put it back from a copy.",
+        )
+    return found
 
 
 def archive_days(

@@ -124,6 +124,15 @@ def seal_of(entry: Mapping[str, Any] | sqlite3.Row) -> str:
     return link(entry["prev_hash"], msgspec.json.encode(chained))
 
 
+def exported(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry for a reader who is to verify it: with its token's hash, and which columns are hashed."""
+    return {
+        **entry,
+        "token_sha256": sha256(entry["token"].encode()),
+        "chained": list(CHAINED if entry["form"] == FORM else V1_CHAINED),
+    }
+
+
 def _after(chain: Chain, entry: Mapping[str, Any] | sqlite3.Row) -> Chain:
     kind = entry["kind"]
     return replace(

@@ -13,7 +13,7 @@ from kiosk.acquirer.operations import Kind
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Answer, Order, Result
 
-__all__ = ["Booking", "Entry", "OpenAttempt", "PaymentEntry", "Printed", "Task"]
+__all__ = ["Booking", "Entry", "OpenAttempt", "PaymentEntry", "Printed", "Receipted", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,16 @@ class Printed:
     currency: str
     count: int
     minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipted:
+    """One receipt that was printed or shown."""
+
+    kind: Kind
+    number: int
+    minor: int
+    copy: bool
 
 
 @dataclass(frozen=True, slots=True)

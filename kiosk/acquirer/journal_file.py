@@ -154,6 +154,23 @@ class JournalFile:
         with self._explained():
             return self._follow()
 
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Every entry, oldest first, by column; beside what is hashed also the payer's `token` itself."""
+        with self._explained():
+            for row in self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM entries ORDER BY seq"):  # noqa: S608
+                yield dict(row)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    def origin(self) -> tuple[int, str]:
+        """Number and hash of the entry that the first one here follows: 0, or the last in an archive."""
+        with self._explained():
+            (row,) = self._rows("SELECT seq, hash FROM origin")
+        return row["seq"], row["hash"]
+
     # --- open -------------------------------------------------------------------------------------------
 
     def _open_with_room(self) -> sqlite3.Connection:
@@ -195,6 +212,7 @@ class JournalFile:
         db = self._connect(f"{self._path.absolute().as_uri()}?mode=ro")
         self._check_version()
         self._check_pages()
+        self._mark = Mark(None if self._archive else self._path, read_only=True)
         return db
 
     def _check_pages(self) -> None:
@@ -238,10 +256,10 @@ class JournalFile:
             raise
 
     def _take_up(self) -> None:
+        mark = self._mark.read()  # first: a running kiosk writes it last
         chain = self._follow()
         self._refuse_broken(chain)
         self._chain, self._sequence = chain, chain.sequence
-        mark = self._mark.read()
         if mark is None or self._has(*mark[:2]):
             self._noted()
         else:

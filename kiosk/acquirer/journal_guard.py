@@ -35,8 +35,12 @@ def beside(path: Path, what: str) -> Path:
 class Mark:
     """How far the journal at `path` had come: entry number, its hash, the highest sequence. None: no mark."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._handle = None if path is None else os.open(beside(path, "mark"), os.O_RDWR | os.O_CREAT, 0o600)
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+        self._handle: int | None = None
+        if path is not None:
+            flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
+            with contextlib.suppress(FileNotFoundError):
+                self._handle = os.open(beside(path, "mark"), flags, 0o600)
 
     def read(self) -> tuple[int, str, int] | None:
         """What stands there; None when nothing does that can be understood."""

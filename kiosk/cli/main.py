@@ -10,19 +10,26 @@ import typer
 from kiosk import __version__
 from kiosk.cli import (
     bench,
+    close,
     demo,
+    dispute,
     doctor,
     enrol,
+    journal,
     keys,
     limits,
     look,
     models,
+    outbox,
     pay,
+    payers,
+    refund,
     resolve,
     run,
     sandbox,
     sandbox_till,
     screenshot,
+    staff,
     till,
 )
 from kiosk.cli import eval as evaluate
@@ -65,6 +72,10 @@ for command in (
     look.look,
     doctor.doctor,
     resolve.resolve,
+    refund.refund,
+    close.close,
+    dispute.dispute,
+    outbox.outbox,
     demo.demo,
     screenshot.screenshot,
     bench.bench,
@@ -74,7 +85,10 @@ app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(staff.app, name="staff")
+app.add_typer(payers.app, name="payers")
 app.add_typer(limits.app, name="limits")
+app.add_typer(journal.app, name="journal")
 app.add_typer(till.app, name="till")
 sandbox.app.command("till")(sandbox_till.till)
 
