@@ -186,6 +186,34 @@ def test_a_journal_that_was_lost_is_noticed_by_the_acquirer_and_nothing_more_is_
     assert shop.rows("P-57") == []
 
 
+def test_an_amount_above_the_cap_of_a_look_is_paid_with_the_wallet_pin(
+    kiosk: Kiosk, shop: Running, tmp_path: Path
+) -> None:
+    def paid(order: str, *options: str | Path) -> Ran:
+        where = ("--data-dir", shop.folder)
+        return kiosk("pay", "--camera", PROBE, "--amount", "600", "--order", order, *options, *where)
+
+    (tmp_path / "right").write_text("246810\n")
+    (tmp_path / "wrong").write_text("1357")
+    (tmp_path / "none").write_text("12a4")
+    asked = paid("P-60")
+    assert asked.code == 15
+    assert "--pin-file" in one_line(asked)
+    wrong = paid("P-61", "--pin-file", tmp_path / "wrong")
+    assert wrong.code == 10
+    assert "wrong_pin" in one_line(wrong)
+    assert "1357" not in wrong.out + wrong.err
+    for unusable in ("none", "not there"):
+        refused = paid("P-62", "--pin-file", tmp_path / unusable)
+        assert refused.code == 2
+        assert "12a4" not in refused.out + refused.err
+    assert paid("P-61", "--pin-file", tmp_path / "right").code == 0
+    assert [row.debited_minor for row in shop.rows("P-61")] == [0, 60_000]
+    assert shop.rows("P-60") + shop.rows("P-62") == []
+    kept = b"".join(path.read_bytes() for path in shop.folder.rglob("*") if path.is_file())
+    assert b"246810" not in kept
+
+
 def test_digits_of_somebody_else_contradict_the_face(kiosk: Kiosk, shop: Running) -> None:
     ran = pay(kiosk, shop, "--digits", "0000", "--order", "P-54")
     assert ran.code == 11
