@@ -31,6 +31,8 @@ PICTURES = [
         ("flash-soon", "zh-Hans", "landscape", "light"),
         ("flash-blue", "en", "portrait", "dark"),
         ("digits", "en", "portrait", "light"),
+        ("pin", "en", "portrait", "light"),
+        ("pin-wrong", "zh-Hans", "landscape", "dark"),
         ("confirm", "zh-Hans", "landscape", "light"),
         ("approved", "en", "landscape", "dark"),
         ("refused-not_recognised", "zh-Hans", "landscape", "light"),

@@ -55,6 +55,12 @@ Page {
             icon: page.v.icon
             tone: page.v.tone
         }
+        Words {
+            width: parent.width
+            text: page.v.note
+            color: Tokens.quiet
+            font.pixelSize: Tokens.small
+        }
     }
     controls: Column {
         width: parent.width
