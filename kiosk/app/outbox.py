@@ -102,10 +102,10 @@ class Outbox:
         self._rests.clear()
         self._line = _Rest()
 
-    def open_tasks(self) -> list[Task]:
-        """What still waits, oldest first."""
+    def waiting(self) -> list[str]:
+        """The keys of what still waits: tasks, oldest first, then withdrawals."""
         self._refresh()
-        return list(self._open)
+        return [*(task.key for task in self._open), *(WITHDRAWAL + one for one in self._withdrawals.tokens())]
 
     # --- inside -----------------------------------------------------------------------------------------
 

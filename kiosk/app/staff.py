@@ -67,7 +67,7 @@ class StaffStore:
 
     # --- approvals --------------------------------------------------------------------------------------
 
-    def approve(self, number: int, pin: str, action: Action, **values: int | str | None) -> Member:
+    def approve(self, number: int, pin: str, action: Action, /, **values: int | str | None) -> Member:
         """Whoever is `number` approves `action` with their PIN; the audit trail has it before this returns.
 
         `values` go into the trail: what was approved, never about whom.

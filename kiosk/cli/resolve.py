@@ -1,4 +1,4 @@
-"""`kiosk resolve`: finish payments whose outcome is open, and say what became of each."""
+"""`kiosk resolve`: finish payments whose outcome is open, and send what else the acquirer has to hear."""
 
 from __future__ import annotations
 
@@ -29,16 +29,21 @@ def resolve(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Finish payments whose outcome is open: ask the acquirer, else reverse. Exit 14 if one stays open.
+    """Finish payments whose outcome is open: ask the acquirer, else reverse; send what waits in the outbox.
+
+    Exit code 14 when something stays open.
 
     `kiosk run` does the same behind its screen; this is for a kiosk that is not running.
 
     Example: kiosk resolve --wait 120
     """
+    from kiosk.app.aftersale import AfterSale
     from kiosk.app.unattended import Exit, resolve_open
-    from kiosk.app.wiring import open_base, open_money
+    from kiosk.app.wiring import open_base, open_books
 
-    with open_base(data_dir, config, complain) as base, open_money(base) as kernel:
+    with open_base(data_dir, config, complain) as base, open_books(base) as books:
+        kernel, sale = books.kernel, AfterSale(books.kernel, books.journal, books.outbox, base.clock)
+        waiting = books.outbox.waiting()
         orders = {ref: state.order.order_ref for ref, state in kernel.behind.items()}
 
         def entry(ref: str) -> PaymentEntry:
@@ -52,13 +57,18 @@ def resolve(
             many = f"{len(orders)} open payment{'s' * (len(orders) != 1)}"
             sys.stderr.write(f"asking the acquirer about {many}, for at most {wait:.0f} s ...\n")
         left = resolve_open(kernel, clock=base.clock, wait_s=wait, ended=ended)
+        sale.wait(waiting, wait)
+        tasks = books.outbox.waiting()
         entries = [entry(ref) for ref in orders]
     if json:
         payments = [_as_json(found) for found in entries]
-        print_json({"open_before": len(orders), "open_now": left, "payments": payments})
+        outbox = {"waiting_before": len(waiting), "waiting_now": len(tasks)}
+        print_json({"open_before": len(orders), "open_now": left, "payments": payments} | outbox)
+    elif waiting:
+        say(f"{len(waiting) - len(tasks)} of {len(waiting)} in the outbox went through (`kiosk outbox`)")
     elif not orders:
         say("nothing is open")
-    if left:
+    if left or tasks:
         for found in entries:
             if found.answer is None:
                 complain(_line(found))

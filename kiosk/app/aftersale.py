@@ -1,0 +1,398 @@
+"""After a sale: give money back, hand in a dispute, close a batch; each a durable task of the journal.
+
+A task is written before it is sent and ends by the acquirer's verified word, now or after restarts. Whoever
+asks again while one is open goes on with that one: a refund that was interrupted is never made twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final, Literal
+
+import msgspec
+
+from kiosk import __version__
+from kiosk.acquirer.journal import Journal, PaymentEntry, Task
+from kiosk.acquirer.messages import Amount, PaymentRequest, new_ref, parse, utc
+from kiosk.acquirer.operations import (
+    MAX_RECONCILIATION_BYTES,
+    DisputeAnswer,
+    Envelope,
+    EvidencePack,
+    Item,
+    JournalLine,
+    ReconciliationAnswer,
+    ReconciliationRequest,
+    Total,
+    dispute_request,
+    reconciliation_request,
+    refund_request,
+)
+from kiosk.app.kernel import Kernel
+from kiosk.app.outbox import Outbox
+from kiosk.domain.aftersale import (
+    Comparison,
+    Gap,
+    Kind,
+    PlannedRefund,
+    Refund,
+    Sum,
+    compare,
+    left_of,
+    plan_refund,
+    totals_of,
+)
+from kiosk.domain.errors import OperatorError, ProtocolError
+from kiosk.domain.money import Money
+from kiosk.domain.payment import Answer, Result, State
+from kiosk.domain.ports import Clock
+from kiosk.domain.receipt import CloseSlip, Outcome, Receipt
+
+__all__ = [
+    "AfterSale",
+    "Closed",
+    "DisputeReason",
+    "RefundReason",
+    "answer_of",
+    "dispute_of",
+    "written_dispute",
+]
+
+RefundReason = Literal["customer", "goods", "mistake", "other"]
+DisputeReason = Literal["not_me", "amount", "twice", "goods", "other"]
+MAX_LINES: Final = 64
+"""Of the journal in one evidence pack; the protocol carries no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """One batch held against the acquirer; `settled`: it is closed for good."""
+
+    comparison: Comparison
+    settled: bool
+
+
+class AfterSale:
+    """For one thread: the kernel's own, or the one that runs the kernel between these calls."""
+
+    def __init__(self, kernel: Kernel, journal: Journal, outbox: Outbox, clock: Clock) -> None:
+        self._kernel, self._journal, self._outbox, self._clock = kernel, journal, outbox, clock
+
+    # --- what there is ----------------------------------------------------------------------------------
+
+    def payment(self, name: str) -> PaymentEntry:
+        """The approved payment whose order or ref is `name`.
+
+        Raises:
+            OperatorError: there is none, or it is not final.
+        """
+        by_ref = self._journal.payment(name)
+        found = [by_ref] if by_ref is not None else self._journal.attempts_of(name)
+        for entry in found:
+            if entry.answer is not None and entry.answer.result is Result.APPROVED:
+                return entry
+        if any(entry.answer is None for entry in found):
+            raise OperatorError(f"{name} is not final yet", do="Run `kiosk resolve`, then try again.")
+        if found:
+            raise OperatorError(f"{name} was not approved: nothing was charged")
+        raise OperatorError(f"this kiosk has no payment {name!r}", do="Give its order or its ref.")
+
+    def refunds(self, payment: PaymentEntry) -> list[Refund]:
+        """Its refunds, oldest first, open and declined ones too."""
+        currency = payment.order.amount.currency
+        return [
+            Refund(task.number, Money(task.minor, currency), Result(task.result) if task.result else None)
+            for task in self._tasks(payment.ref, "refund")
+        ]
+
+    def left(self, payment: PaymentEntry) -> Money:
+        """What can still be refunded of it."""
+        return left_of(payment.order.amount, self.refunds(payment))
+
+    def task(self, key: str) -> Task:
+        """The task with this key as it stands now."""
+        ref = key.partition(":")[0]
+        return next(task for task in self._journal.tasks_of(ref) if task.key == key)
+
+    def _tasks(self, ref: str, operation: str) -> list[Task]:
+        return [task for task in self._journal.tasks_of(ref) if task.operation == operation]
+
+    # --- refunds and disputes ---------------------------------------------------------------------------
+
+    def open_refund(self, payment: PaymentEntry) -> Task | None:
+        """The refund of it that is not final; at most one is."""
+        open_ones = [task for task in self._tasks(payment.ref, "refund") if task.result is None]
+        return open_ones[0] if open_ones else None
+
+    def plan(self, payment: PaymentEntry, amount: Money | None) -> PlannedRefund:
+        """What `refund` would ask for, with the same errors; nothing is written."""
+        self._was_charged(payment)
+        return plan_refund(payment.order.amount, self.refunds(payment), amount)
+
+    def refund(
+        self, payment: PaymentEntry, amount: Money | None, reason: RefundReason, approved_by: int
+    ) -> Task:
+        """Write a refund down, to be sent; `amount` None: all that is left. See `plan_refund` for errors."""
+        plan = self.plan(payment, amount)
+        exchange = refund_request(
+            self._kernel.setting.terminal,
+            payment.ref,
+            payment.order.order_ref,
+            plan.amount,
+            number=plan.number,
+            reason=reason,
+            approved_by=str(approved_by),
+            **self._envelope(),
+        )
+        self._journal.open_task(
+            exchange, payment.order, token=payment.token, day=self._today(), minor=plan.amount.minor
+        )
+        return self.task(exchange.idempotency_key or "")
+
+    def _was_charged(self, payment: PaymentEntry) -> None:
+        """An offline sale can be given back only when the acquirer has taken it."""
+        if not payment.offline:
+            return
+        advice = self._tasks(payment.ref, "advice")
+        if advice and advice[0].result != Result.APPROVED:
+            waits = advice[0].result is None
+            raise OperatorError(
+                "this offline sale was not forwarded yet" if waits else "this offline sale was declined",
+                do="Wait until it was." if waits else "Nothing was charged, so nothing can go back.",
+            )
+
+    def open_dispute(self, payment: PaymentEntry) -> Task | None:
+        """The dispute of it, whether it was filed yet or not."""
+        return next(iter(self._tasks(payment.ref, "dispute")), None)
+
+    def dispute(self, payment: PaymentEntry, reason: DisputeReason) -> Task:
+        """Write a dispute with its evidence down, to be sent. A payment has one: again gives the first."""
+        earlier = self.open_dispute(payment)
+        if earlier is not None:
+            return earlier
+        exchange = dispute_request(
+            self._kernel.setting.terminal,
+            payment.ref,
+            payment.order.order_ref,
+            payment.order.amount,
+            reason=reason,
+            pack=self.evidence(payment),
+            **self._envelope(),
+        )
+        self._journal.open_task(
+            exchange, payment.order, token=payment.token, day=self._today(), minor=payment.order.amount.minor
+        )
+        return self.task(exchange.idempotency_key or "")
+
+    def evidence(self, payment: PaymentEntry) -> EvidencePack:
+        """What the journal knows of a payment: no face, no template, no name; it never had them.
+
+        Where a PIN was given, the request was erased with it: the acquirer holds that one, signed.
+        """
+        frozen = self._journal.exchange(payment.ref, "payment")
+        request = None if frozen is None else parse(frozen.body or b"", PaymentRequest)
+        answer = payment.answer or Answer(Result.PENDING)
+        return EvidencePack(
+            evidence=request.evidence if request else None,
+            consent_ref=request.consent_ref if request else "",
+            policy_version=request.policy_version if request else None,
+            approval=answer.approval,
+            rrn=answer.rrn,
+            software=f"kiosk-{__version__}",
+            journal=tuple(
+                JournalLine(
+                    seq=entry.seq,
+                    at=utc(entry.at),
+                    kind=entry.kind,
+                    result=entry.result,
+                    body_sha256=entry.body_sha256,
+                    hash=entry.hash,
+                )
+                for entry in self._journal.entries_of(payment.ref)[:MAX_LINES]
+            ),
+        )
+
+    # --- the close of a batch ---------------------------------------------------------------------------
+
+    def still_open(self) -> list[str]:
+        """What keeps a batch from being closed, one line each."""
+        attempts = [
+            f"payment {one.order.amount} of order {one.order.order_ref} (ref {one.ref})"
+            for one in self._journal.open_attempts()
+        ]
+        tasks = [
+            f"{task.operation} of {task.ref}"
+            for task in self._journal.open_tasks()
+            if task.operation in ("refund", "advice")
+        ]
+        return attempts + tasks
+
+    def open_closes(self) -> list[Task]:
+        """Closes that the acquirer has not answered."""
+        return [task for task in self._journal.open_tasks() if task.operation == "reconciliation"]
+
+    def batches(self) -> list[int]:
+        """Those that are not closed, oldest first: with bookings, and today's in any case."""
+        return sorted({*self._journal.open_batches(), self._journal.batch(self._today())})
+
+    def has_bookings(self, batch: int) -> bool:
+        """Whether this kiosk booked anything in it: an empty day is compared, and not closed."""
+        return bool(self._journal.bookings(batch))
+
+    def close(self, batch: int, *, settle: bool) -> Task:
+        """Write the comparison (`settle`: the close) of `batch` down, to be sent."""
+        bookings = self._journal.bookings(batch)
+        currency = self._currency()
+        if any(one.currency != currency for one in bookings):
+            raise OperatorError(f"batch {batch} has bookings in another currency than {currency}")
+        exchange = reconciliation_request(
+            self._kernel.setting.terminal,
+            new_ref(self._clock),
+            closes=batch,
+            settle=settle,
+            currency=currency,
+            totals=tuple(
+                Total(kind=kind, count=total.count, amount=Amount(minor=total.minor, currency=currency))
+                for kind, total in totals_of((one.kind, one.minor) for one in bookings).items()
+            ),
+            items=tuple(
+                Item(ref=one.ref, kind=one.kind, number=one.number, minor=one.minor) for one in bookings
+            ),
+            **self._envelope(),
+        )
+        self._journal.open_task(exchange, None, day=self._today())
+        return self.task(exchange.idempotency_key or "")
+
+    def closed(self, task: Task) -> Closed:
+        """What came of a close that has its answer: the three sides of its batch."""
+        asked = parse(task.exchange.body or b"", ReconciliationRequest, limit=MAX_RECONCILIATION_BYTES)
+        answer = parse(task.answer or b"", ReconciliationAnswer, limit=MAX_RECONCILIATION_BYTES)
+        receipts: dict[Kind, Sum] = {
+            one.kind: Sum(one.count, one.minor)
+            for one in self._journal.receipt_totals(asked.closes)
+            if one.currency == asked.currency
+        }
+        comparison = compare(
+            asked.closes,
+            asked.currency,
+            kiosk=totals_of((item.kind, item.minor) for item in asked.items),
+            acquirer={total.kind: Sum(total.count, total.amount.minor) for total in answer.totals},
+            named=[
+                Gap(one.kind, "booking", one.kiosk, one.acquirer, one.ref, one.number)
+                for one in answer.differences
+            ],
+            receipts=receipts,
+        )
+        return Closed(comparison, settled=task.result == "settled")
+
+    # --- slips ------------------------------------------------------------------------------------------
+
+    def refund_slip(self, task: Task) -> Receipt | None:
+        """The receipt of a refund that was given; None while, or because, it was not."""
+        payment, answer = self._journal.payment(task.ref), answer_of(task)
+        if payment is None or answer is None or answer.result is not Result.APPROVED:
+            return None
+        setting, currency = self._kernel.setting, payment.order.amount.currency
+        before = [refund for refund in self.refunds(payment) if refund.number <= task.number]
+        return Receipt(
+            outcome=Outcome.VOIDED if answer.code == "voided" else Outcome.REFUNDED,
+            payee=payment.order.payee,
+            terminal_id=setting.terminal.terminal_id,
+            mode=setting.terminal.mode,
+            order_ref=payment.order.order_ref,
+            ref=payment.ref,
+            amount=Money(task.minor, currency),
+            when=datetime.fromtimestamp(task.at, setting.timezone),
+            approval=answer.approval,
+            rrn=answer.rrn,
+            masked_payer=answer.masked_payer,
+            provider=setting.policy.provider if setting.policy else "",
+            licence=setting.policy.licence if setting.policy else "",
+            paid=payment.order.amount,
+            left=left_of(payment.order.amount, before),
+            number=task.number,
+        )
+
+    def close_slip(self, closed: Closed) -> CloseSlip:
+        """The close of a batch for printing."""
+        terminal = self._kernel.setting.terminal
+        return CloseSlip(
+            payee=terminal.payee,
+            terminal_id=terminal.terminal_id,
+            mode=terminal.mode,
+            batch=closed.comparison.batch,
+            when=datetime.fromtimestamp(self._clock.utc_s(), self._kernel.setting.timezone),
+            settled=closed.settled,
+            totals=closed.comparison.totals,
+            differences=len(closed.comparison.gaps),
+        )
+
+    # --- waiting ----------------------------------------------------------------------------------------
+
+    def wait(
+        self,
+        keys: Collection[str],
+        wait_s: float,
+        ended: Callable[[str], None] = lambda key: None,
+    ) -> bool:
+        """Run the kernel until these tasks have their end, at most `wait_s`; whether all have."""
+        give_up = self._clock.monotonic_ms() + round(wait_s * 1000)
+        waiting = set(keys)
+
+        def end(key: str) -> None:
+            if key in waiting:
+                waiting.discard(key)
+                ended(key)
+
+        def over(state: State) -> bool:
+            return not waiting or self._clock.monotonic_ms() >= give_up
+
+        self._outbox.on_end = end
+        self._outbox.hurry()
+        self._outbox.tick()
+        self._kernel.run(until=over)
+        self._outbox.on_end = lambda key: None
+        return not waiting
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _envelope(self) -> Envelope:
+        return {
+            "sequence": self._journal.next_sequence(),
+            "batch": self._journal.batch(self._today()),
+            "created_utc": self._clock.utc_s(),
+            "previous": self._journal.last_hash,
+        }
+
+    def _today(self) -> date:
+        """The store's day; a clock that was set back does not go back behind the last payment."""
+        now = max(self._clock.utc_s(), self._journal.latest_s())
+        return datetime.fromtimestamp(now, self._kernel.setting.timezone).date()
+
+    def _currency(self) -> str:
+        policy = self._kernel.setting.policy
+        if policy is None:
+            raise OperatorError("no policy of the acquirer is stored", do="Run `kiosk doctor`.")
+        return policy.currency
+
+
+def answer_of(task: Task) -> Answer | None:
+    """The acquirer's word that ended a refund or an advice; None while it is open."""
+    if task.answer is None:
+        return None
+    try:
+        return msgspec.json.decode(task.answer, type=Answer)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise ProtocolError(f"the answer of {task.key} is damaged: {error}") from None
+
+
+def dispute_of(task: Task) -> DisputeAnswer | None:
+    """The acquirer's number for a dispute; None while it is open."""
+    return None if task.answer is None else parse(task.answer, DisputeAnswer)
+
+
+def written_dispute(task: Task) -> bytes:
+    """The dispute as the acquirer gets it, indented for people: who, what, why and the evidence."""
+    return msgspec.json.format(task.exchange.body or b"", indent=2) + b"\n"
