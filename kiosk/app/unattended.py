@@ -94,7 +94,9 @@ def pay_once(
         match state:
             case Challenged(challenge=challenge):
                 ask(challenge)
-            case Identified(payer=payer) if digits is not None and not kernel.digits_fit(payer.token, digits):
+            case Identified(payer=payer) | PinEntry(payer=payer, tries=0) if (
+                digits is not None and not kernel.digits_fit(payer.token, digits)
+            ):
                 kernel.contradicted(payer.token)
                 kernel.post(Cancel())  # digits that contradict the face are no confirmation
             case Identified():

@@ -1172,6 +1172,26 @@ def test_what_could_not_be_sent_is_accepted_where_the_acquirer_allows_it(shop: S
     assert isinstance(shop.kernel.state, NotSent)
 
 
+def test_neither_a_pin_nor_a_stranger_at_the_acquirer_s_address_is_ever_accepted_offline(
+    pin_shop: Shop,
+) -> None:
+    asked: list[object] = []
+    pin_shop.kernel.offline = asked.append  # type: ignore[assignment]
+    pin_shop.offer(6_000)
+    pin_shop.look(unit(1))
+    type_pin(pin_shop)
+    pin_shop.reply(Unsent("no route"))
+    assert isinstance(pin_shop.kernel.state, NotSent)
+    pin_shop.kernel.handle(Done())
+    pin_shop.pay(order_ref="O-2")
+    pin_shop.reply(Unsent("another key than the pinned one", "server_pin"))
+    assert isinstance(pin_shop.kernel.state, NotSent)
+    assert asked == []
+    pin_shop.pay(order_ref="O-3")
+    pin_shop.reply(Unsent("no route"))
+    assert len(asked) == 1
+
+
 def test_an_acceptance_that_can_t_be_written_down_is_none(shop: Shop) -> None:
     def full(effect: object) -> Answer:
         raise OperatorError("the disk is full")
