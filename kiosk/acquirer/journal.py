@@ -71,6 +71,10 @@ class JournalHalted(OperatorError):  # noqa: N818 - what the journal is
 class Journal(SideTables):
     """The journal at `path`; `JournalFile` says how it is opened and what that raises. A context manager."""
 
+    _count_day = ""
+    """The day that `_counts` is about; empty: none was asked for yet."""
+    _counts = (0, 0)
+
     # --- payments: write --------------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -102,6 +106,7 @@ class Journal(SideTables):
         with self._explained():
             self.check()
             self._refuse_second(effect.order.order_ref)
+            kept, self._count_day = self._count_day, ""  # a write that fails may be there all the same
             self._append(
                 Draft(
                     "payment",
@@ -115,6 +120,8 @@ class Journal(SideTables):
                     at=max(self._now(), self.latest_s()),  # no window goes by a clock that was set back
                 )
             )
+            self._count_day = kept
+            self._count(day.isoformat(), effect.order.amount.minor, 1)
 
     def open_reversal(self, ref: str, exchange: Exchange) -> None:
         """Write the reversal of the open attempt `ref` down, durably, before it is sent the first time."""
@@ -135,6 +142,8 @@ class Journal(SideTables):
             if row["outcome"] is None:
                 self._to_erase |= self._has_secret(row["seq"])
                 self._append_end(_end_of(row, answer))
+                if answer.result is not Result.APPROVED:
+                    self._count(row["day"], -row["minor"], -1)
             elif row["outcome"] != answer.result:
                 raise ValueError(f"attempt {ref} is final: {row['outcome']}, not {answer.result}")
 
@@ -184,14 +193,14 @@ class Journal(SideTables):
         `day` is the store's, `now_s` seconds since 1970 (UTC): the hour is the 60 minutes before it.
         """
         with self._explained():
-            row = self._db.execute(
-                """SELECT coalesce(sum(minor) FILTER (WHERE day = :day AND token = :token), 0),
-                          coalesce(sum(minor) FILTER (WHERE day = :day), 0),
-                          coalesce(sum(minor) FILTER (WHERE token = :token AND at > :hour), 0),
-                          count(*) FILTER (WHERE token = :token AND at > :hour),
-                          count(*) FILTER (WHERE day = :day AND token = :token),
+            by_kiosk, kiosk_count = self._counted(day.isoformat())
+            by_person, by_hour, hour_count, day_count = self._db.execute(
+                """SELECT coalesce(sum(minor) FILTER (WHERE day = :day), 0),
+                          coalesce(sum(minor) FILTER (WHERE at > :hour), 0),
+                          count(*) FILTER (WHERE at > :hour),
                           count(*) FILTER (WHERE day = :day)
-                   FROM attempts WHERE day >= :yesterday AND (outcome IS NULL OR outcome = 'approved')""",
+                   FROM attempts WHERE token = :token AND day >= :yesterday
+                                 AND (outcome IS NULL OR outcome = 'approved')""",
                 {
                     "token": token,
                     "day": day.isoformat(),
@@ -199,7 +208,22 @@ class Journal(SideTables):
                     "hour": now_s - HOUR_S,
                 },
             ).fetchone()
-        return Spent(*row)
+        return Spent(by_person, by_kiosk, by_hour, hour_count, day_count, kiosk_count)
+
+    def _counted(self, day: str) -> tuple[int, int]:
+        """Sum and number of the kiosk's day: read once, then kept by `_count`; a long day stays quick."""
+        if self._count_day != day:
+            row = self._db.execute(
+                """SELECT coalesce(sum(minor), 0), count(*) FROM attempts
+                   WHERE day = ? AND (outcome IS NULL OR outcome = 'approved')""",
+                (day,),
+            ).fetchone()
+            self._count_day, self._counts = day, (row[0], row[1])
+        return self._counts
+
+    def _count(self, day: str, minor: int, number: int) -> None:
+        if self._count_day == day:
+            self._counts = self._counts[0] + minor, self._counts[1] + number
 
     def latest_s(self) -> float:
         """When the newest approved or open attempt was written (seconds since 1970, UTC); 0 when none was.
@@ -253,11 +277,13 @@ class Journal(SideTables):
     # --- tasks ------------------------------------------------------------------------------------------
 
     def open_task(
-        self, exchange: Exchange, order: Order | None, *, token: str = "", day: date, minor: int = 0
+        self, exchange: Exchange, order: Order | None, *, token: str = "", day: date, minor: int = 0, batch: int = 0
     ) -> None:
         """Write down what must reach the acquirer, durably, before it is sent.
 
         `order` is the payment's (None: a close of a batch), `minor` what this task is about, in its currency.
+        `batch` is the one that it belongs to, 0: the day's. A close that settles belongs to the batch after
+        the one that it closes, and so does all that follows it, whatever becomes of it.
 
         Raises:
             OperatorError: not written; it may not be sent.
@@ -278,7 +304,7 @@ class Journal(SideTables):
                     token,
                     day.isoformat(),
                     number=int(exchange.idempotency_key.rpartition(":")[2]),
-                    batch=self.batch(day),
+                    batch=batch or self.batch(day),
                     exchange=exchange,
                 )
             )
@@ -346,9 +372,13 @@ class Journal(SideTables):
     # --- batches ----------------------------------------------------------------------------------------
 
     def batch(self, day: date) -> int:
-        """The batch that a request of the store's `day` belongs to: never one that is settled."""
-        with self._mutex:
-            return max(day.toordinal(), self._chain.settled + 1)
+        """The batch that a request of the store's `day` belongs to: never one that is settled, nor one that
+        the acquirer was asked to settle and may have settled."""
+        with self._explained():
+            (closing,) = self._rows(
+                "SELECT coalesce(max(batch), 0) FROM entries WHERE kind = 'reconciliation'"
+            )[0]
+            return max(day.toordinal(), self._chain.settled + 1, closing)
 
     def open_batches(self) -> list[int]:
         """Batches with attempts or refunds that are not closed for good, oldest first."""
@@ -418,9 +448,11 @@ class Journal(SideTables):
                 return False
             ended = replace(begun, kind=ends, body=msgspec.json.encode(end), result=str(end.result))
             if difference.kind != "offline":
+                self._count_day = ""
                 self._append(begun, ended)
             else:  # forwarded long ago: the acquirer has it
                 sent = replace(begun, kind="advice")
+                self._count_day = ""
                 self._append(begun, ended, sent, replace(ended, kind="advice_end", body=None))
             return True
 

@@ -76,6 +76,7 @@ _RULES: Final = f"""
 CREATE UNIQUE INDEX once ON entries (ref, kind, number);
 CREATE INDEX by_order ON entries (order_ref);
 CREATE INDEX by_day ON entries (day);
+CREATE INDEX by_payer ON entries (token, day) WHERE kind = 'payment';
 CREATE INDEX by_token ON entries (token) WHERE kind = 'payment';
 CREATE INDEX by_time ON entries (at) WHERE kind = 'payment';
 CREATE INDEX tasks_in_order ON entries (seq) WHERE kind IN ({_TASKS});
@@ -131,8 +132,8 @@ MARKS: Final = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version =
 
 _CARRIED: Final = ", ".join(V1_CHAINED)
 MIGRATE: Final = f"""
-DROP VIEW attempts; DROP TRIGGER no_change; DROP TRIGGER no_removal;
-DROP INDEX once; DROP INDEX by_order; DROP INDEX by_day;
+DROP VIEW IF EXISTS attempts; DROP TRIGGER IF EXISTS no_change; DROP TRIGGER IF EXISTS no_removal;
+DROP INDEX IF EXISTS once; DROP INDEX IF EXISTS by_order; DROP INDEX IF EXISTS by_day;
 ALTER TABLE entries RENAME TO entries_1;
 {_ENTRIES}
 INSERT INTO origin VALUES (0, '{"0" * 64}');

@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     batch INTEGER NOT NULL, offline INTEGER NOT NULL, UNIQUE (terminal, ref)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_approved ON attempts (store, order_ref) WHERE result = 'approved';
-CREATE INDEX IF NOT EXISTS by_token ON attempts (token, at);
+CREATE INDEX IF NOT EXISTS by_token ON attempts (token, at, minor) WHERE result = 'approved';
+CREATE INDEX IF NOT EXISTS by_terminal ON attempts (terminal, at, minor) WHERE result = 'approved';
 CREATE INDEX IF NOT EXISTS by_batch ON attempts (terminal, batch);
 CREATE TABLE IF NOT EXISTS refunds (
     attempt INTEGER NOT NULL REFERENCES attempts, number INTEGER NOT NULL, at REAL NOT NULL,
@@ -378,12 +379,12 @@ class Ledger:
 
     def approved_since(self, since: float, *, token: str = "", terminal: str = "") -> tuple[int, int]:
         """Number and sum (minor units) of approvals since a time, by payer or by terminal."""
+        column = "token" if token else "terminal"
         row = self._one(
-            """SELECT count(*), coalesce(sum(minor), 0) FROM attempts
-               WHERE result = 'approved' AND at >= ? AND (token = ? OR terminal = ?)""",
+            f"""SELECT count(*), coalesce(sum(minor), 0) FROM attempts
+                WHERE result = 'approved' AND at >= ? AND {column} = ?""",  # noqa: S608
             since,
-            token,
-            terminal,
+            token or terminal,
         )
         return row if row else (0, 0)
 

@@ -5,10 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kiosk.acquirer.journal import Journal, OrderNotFinal
 from kiosk.domain.chain import GENESIS
@@ -410,3 +414,41 @@ except OperatorError as error:
     assert "the journal can't be written" in result.stdout, result.stderr
     with Journal(path) as journal:
         assert journal.payments() == []
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 500),
+            st.sampled_from((None, APPROVED, DECLINED, REVERSED)),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_what_a_day_has_spent_is_the_same_for_this_process_and_the_next(tmp_path_factory, sales):
+    path = tmp_path_factory.mktemp("journal") / "journal.sqlite"
+    asked_for = [(token, day) for token in ("pyr-a", "") for day in (TODAY, TOMORROW)]
+    with Journal(path) as journal:
+        for minor, end, asked, tomorrow in sales:
+            effect, _ = opened_attempt(
+                journal, an_effect(minor=minor, token="pyr-a"), TOMORROW if tomorrow else TODAY
+            )
+            if asked:
+                journal.spent("pyr-a", 0.0, TODAY)
+            if end is not None:
+                journal.conclude(effect.ref, end)
+        here = [
+            journal.spent(token, time.time(), day) for token in ("pyr-a", "") for day in (TODAY, TOMORROW)
+        ]
+    with Journal(path) as journal:
+        there = [
+            journal.spent(token, time.time(), day) for token in ("pyr-a", "") for day in (TODAY, TOMORROW)
+        ]
+    counted = [minor for minor, end, _, tomorrow in sales if end in (None, APPROVED) and not tomorrow]
+    assert (here[0].by_kiosk, here[0].kiosk_day_count) == (sum(counted), len(counted))
+    assert [replace(one, by_person_hour=0, person_hour_count=0) for one in here] == [
+        replace(one, by_person_hour=0, person_hour_count=0) for one in there
+    ]
