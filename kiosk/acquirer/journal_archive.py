@@ -82,7 +82,11 @@ def archive_days(
         db.execute("UPDATE origin SET seq = ?, hash = ?", (found.last, found.hash))
         db.execute("DELETE FROM bodies WHERE seq <= ?", (last,))
         db.execute("DELETE FROM entries WHERE seq <= ?", (last,))
-        db.execute("DELETE FROM receipts WHERE batch < (SELECT min(batch) FROM entries WHERE batch > 0)")
+        db.execute(
+            """DELETE FROM receipts WHERE batch < (SELECT coalesce(min(batch), ? + 1) FROM entries
+               WHERE batch > 0 AND kind NOT IN ('settled', 'checkpoint'))""",
+            (chain.settled,),
+        )
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
@@ -96,14 +100,14 @@ def _last_to_go(db: sqlite3.Connection, before: date, settled: int) -> int:
     """The last entry of those that may leave; 0 when none may."""
     midnight = datetime(before.year, before.month, before.day, tzinfo=UTC).timestamp()
     (stays,) = db.execute(
-        f"""SELECT coalesce(min(seq), 0) FROM (
+        f"""SELECT coalesce(min(seq), (SELECT max(seq) + 1 FROM entries), 1) FROM (
                 SELECT seq FROM entries WHERE batch > :settled AND kind <> 'checkpoint'
                 UNION ALL SELECT seq FROM entries WHERE day >= :day OR (day = '' AND at >= :midnight)
                 UNION ALL SELECT seq FROM attempts WHERE outcome IS NULL
                 UNION ALL SELECT seq FROM tasks WHERE outcome IS NULL AND kind IN ({_TASKS}))""",  # noqa: S608
         {"settled": settled, "day": before.isoformat(), "midnight": midnight},
     ).fetchone()
-    last, found = (stays - 1 if stays else 0), -1
+    last, found = stays - 1, -1
     while found != last:  # nothing is cut through: not what is about one payment, no gap and what names it
         found = last
         last = min(_untorn(db, last), _before_gap(db, last))
