@@ -277,7 +277,14 @@ class Journal(SideTables):
     # --- tasks ------------------------------------------------------------------------------------------
 
     def open_task(
-        self, exchange: Exchange, order: Order | None, *, token: str = "", day: date, minor: int = 0, batch: int = 0
+        self,
+        exchange: Exchange,
+        order: Order | None,
+        *,
+        token: str = "",
+        day: date,
+        minor: int = 0,
+        batch: int = 0,
     ) -> None:
         """Write down what must reach the acquirer, durably, before it is sent.
 
@@ -376,7 +383,8 @@ class Journal(SideTables):
         the acquirer was asked to settle and may have settled."""
         with self._explained():
             (closing,) = self._rows(
-                "SELECT coalesce(max(batch), 0) FROM entries WHERE kind = 'reconciliation'"
+                """SELECT coalesce(max(batch), 0) FROM entries WHERE kind = 'reconciliation'
+                   AND kind IN ('refund', 'advice', 'dispute', 'reconciliation')"""  # for the index
             )[0]
             return max(day.toordinal(), self._chain.settled + 1, closing)
 

@@ -247,6 +247,9 @@ class AfterSale:
         currency = self._currency()
         if any(one.currency != currency for one in bookings):
             raise OperatorError(f"batch {batch} has bookings in another currency than {currency}")
+        envelope = self._envelope()
+        if settle:  # from here on nothing is booked into it any more: the acquirer may have closed it
+            envelope["batch"] = max(envelope["batch"], batch + 1)
         exchange = reconciliation_request(
             self._kernel.setting.terminal,
             new_ref(self._clock),
@@ -260,9 +263,9 @@ class AfterSale:
             items=tuple(
                 Item(ref=one.ref, kind=one.kind, number=one.number, minor=one.minor) for one in bookings
             ),
-            **self._envelope(),
+            **envelope,
         )
-        self._journal.open_task(exchange, None, day=self._today())
+        self._journal.open_task(exchange, None, day=self._today(), batch=envelope["batch"])
         return self.task(exchange.idempotency_key or "")
 
     def closed(self, task: Task) -> Closed:

@@ -120,7 +120,7 @@ class StaffStore:
             staff = self._read()
             gone = _find(staff, number)
             left = [kept for kept in staff if kept is not gone]
-            if left and not any(kept.role is Role.MANAGER for kept in left):
+            if not any(kept.role is Role.MANAGER for kept in left):
                 raise OperatorError(f"staff {number} is the last manager", do="Add another one first.")
             self._note("staff_removed", by, number, gone.role)
             self._write(left)

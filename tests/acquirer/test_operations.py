@@ -144,3 +144,10 @@ def test_an_enrolment_that_succeeded_has_a_token() -> None:
             b'{"version":1,"operation":"enrolment","ref":"%s","result":"enrolled"}' % REF.encode(),
             type=op.EnrolmentAnswer,
         )
+
+
+def test_an_enrolment_is_read_with_its_token() -> None:
+    told = op.EnrolmentAnswer(
+        version=1, operation="enrolment", ref=REF, result="enrolled", token="pyr-1", consent_ref="c-1"
+    )
+    assert msgspec.json.decode(msgspec.json.encode(told), type=op.EnrolmentAnswer) == told

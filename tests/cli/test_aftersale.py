@@ -203,6 +203,22 @@ def test_a_day_that_agrees_on_three_sides_is_closed_and_a_refund_after_it_is_no_
     assert following["balanced"]
 
 
+def test_what_is_sold_after_a_close_whose_answer_was_lost_belongs_to_the_next_batch(
+    kiosk: Kiosk, books: Running
+) -> None:
+    sold(books, "R-10")
+    books.misbehave("drop-answer")
+    lost = kiosk("close", "--wait", "0.8", "--data-dir", books.folder)
+    assert (lost.code, "the acquirer does not answer" in lost.err) == (14, True)
+    sold(books, "R-11", 1000)
+    ran = kiosk("close", "--json", "--data-dir", books.folder)
+    told = json.loads(ran.out)
+    assert (ran.code, told["balanced"]) == (0, True)
+    (batch,) = told["batches"]  # the one before was closed by the answer that came now
+    assert batch["settled"]
+    assert batch["totals"][0]["kiosk"] == {"count": 1, "amount": "10.00"}
+
+
 def test_a_payment_that_the_kiosk_never_heard_of_is_named_and_keeps_the_day_open(
     kiosk: Kiosk, books: Running
 ) -> None:
@@ -242,3 +258,43 @@ def test_a_withdrawal_waits_while_the_acquirer_can_t_be_reached(kiosk: Kiosk, tm
         assert known["base_url"] == again.address
         assert kiosk("resolve", "--data-dir", tmp_path).code == 0
     assert kiosk("outbox", "--data-dir", tmp_path).out == "nothing waits, nothing was declined\n"
+
+
+def test_an_acquirer_that_died_after_it_gave_back_gives_back_nothing_more(
+    kiosk: Kiosk, tmp_path: Path
+) -> None:
+    (tmp_path / "pin-7").write_text(PINS[7])
+    with running(tmp_path) as first:
+        with open_base(tmp_path, None) as base:
+            base.staff.add(7, Role.MANAGER, PINS[7])
+        ref = sold(first, "C-1")
+        first.misbehave("crash-after-commit")
+        assert refund(kiosk, first, "C-1", "--amount", "5.00", "--wait", "0.8").code == 14
+    with running(tmp_path) as again:
+        told = json.loads(refund(kiosk, again, "C-1", "--json").out)
+        assert (told["outcome"], told["amount"], told["again"]) == ("approved", "5.00", True)
+        assert given_back(again, ref) == 500
+
+
+def test_staff_are_kept_by_a_manager_and_pins_are_never_arguments(kiosk: Kiosk, tmp_path: Path) -> None:
+    for name, pin in (("a", "193750"), ("b", "820461"), ("easy", "111111")):
+        (tmp_path / name).write_text(pin)
+
+    def staff(*arguments: str) -> Ran:
+        files = [str(tmp_path / one) if one in ("a", "b", "easy") else one for one in arguments]
+        return kiosk("staff", *files, "--data-dir", tmp_path)
+
+    assert staff("list").out.startswith("nobody yet")
+    assert "too easy" in staff("add", "7", "--role", "manager", "--pin-file", "easy").err
+    assert staff("add", "7", "--role", "manager", "--pin-file", "a").code == 0
+    assert "a manager approves" in staff("add", "8", "--role", "cashier", "--pin-file", "b").err
+    by = ("--by", "7", "--by-pin-file", "a")
+    assert staff("add", "8", "--role", "cashier", "--pin-file", "b", *by).out == "staff 8 is a cashier\n"
+    assert staff("pin", "8", "--pin-file", "a", *by).code == 0
+    listed = json.loads(staff("list", "--json").out)["staff"]
+    assert [(one["number"], one["role"], one["locked"]) for one in listed] == [
+        (7, "manager", False), (8, "cashier", False),
+    ]  # fmt: skip
+    assert staff("remove", "8", *by).code == 0
+    assert "last manager" in staff("remove", "7", *by).err
+    assert staff("pin", "8", "--pin", "193750").code == 2
