@@ -440,13 +440,9 @@ def test_what_a_day_has_spent_is_the_same_for_this_process_and_the_next(tmp_path
                 journal.spent("pyr-a", 0.0, TODAY)
             if end is not None:
                 journal.conclude(effect.ref, end)
-        here = [
-            journal.spent(token, time.time(), day) for token in ("pyr-a", "") for day in (TODAY, TOMORROW)
-        ]
+        here = [journal.spent(token, time.time(), day) for token, day in asked_for]
     with Journal(path) as journal:
-        there = [
-            journal.spent(token, time.time(), day) for token in ("pyr-a", "") for day in (TODAY, TOMORROW)
-        ]
+        there = [journal.spent(token, time.time(), day) for token, day in asked_for]
     counted = [minor for minor, end, _, tomorrow in sales if end in (None, APPROVED) and not tomorrow]
     assert (here[0].by_kiosk, here[0].kiosk_day_count) == (sum(counted), len(counted))
     assert [replace(one, by_person_hour=0, person_hour_count=0) for one in here] == [
