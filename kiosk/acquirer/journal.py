@@ -386,7 +386,7 @@ class Journal(SideTables):
                 """SELECT coalesce(max(batch), 0) FROM entries WHERE kind = 'reconciliation'
                    AND kind IN ('refund', 'advice', 'dispute', 'reconciliation')"""  # for the index
             )[0]
-            return max(day.toordinal(), self._chain.settled + 1, closing)
+            return max(day.toordinal(), self._chain.settled + 1, int(closing))
 
     def open_batches(self) -> list[int]:
         """Batches with attempts or refunds that are not closed for good, oldest first."""

@@ -145,6 +145,8 @@ class Outbox:
             return
         self._line = _Rest()
         try:
+            if isinstance(reply, Lost) and reply.code == "sequence_reused":
+                self._journal.halt("sequence_reused")  # an older copy of the journal was put back
             ended = self._withdrawn(exchange, reply) or self._ended(key, exchange, reply)
         except OperatorError as failure:  # an end that can't be written was not heard: it is asked for again
             self.failure, ended = failure, False

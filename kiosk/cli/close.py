@@ -8,8 +8,10 @@ import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.cli.refund import Wait
+from kiosk.cli.staff import PinFile, approve
 from kiosk.domain.aftersale import Gap
 from kiosk.domain.money import Money
+from kiosk.domain.staff import Action
 
 if TYPE_CHECKING:
     from kiosk.app.aftersale import AfterSale, Closed
@@ -25,6 +27,10 @@ NAMES: Final = {
 
 def close(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only compare; nothing is closed.")] = False,
+    staff: Annotated[
+        int | None, typer.Option("--staff", metavar="NUMBER", help="Note who closes it; asks for their PIN.")
+    ] = None,
+    pin_file: PinFile = None,
     wait: Wait = 60.0,
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -45,6 +51,8 @@ def close(
     from kiosk.app.wiring import open_base, open_books
 
     with open_base(data_dir, config, complain) as base, open_books(base) as books:
+        if staff is not None:
+            approve(base, staff, pin_file, Action.CLOSE, dry_run=int(dry_run))
         sale = AfterSale(books.kernel, books.journal, books.outbox, base.clock)
         if not dry_run:
             resolve_open(books.kernel, clock=base.clock, wait_s=wait)

@@ -233,6 +233,16 @@ def test_an_end_that_can_t_be_written_was_not_heard(line: Line, monkeypatch: pyt
     assert line.outbox.waiting() == []
 
 
+def test_a_sequence_that_was_used_before_halts_a_journal_that_is_an_older_copy(line: Line) -> None:
+    effect = an_effect()
+    line.sold(effect)
+    key = line.refund(effect, 10)
+    line.tick()
+    line.answer(Lost("refused: sequence_reused", "sequence_reused"))
+    assert line.journal.halted
+    assert line.outbox.waiting() == [key]
+
+
 def test_a_withdrawal_waits_behind_money_and_outlives_a_restart(line: Line) -> None:
     effect = an_effect()
     line.sold(effect)

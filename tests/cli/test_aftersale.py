@@ -192,7 +192,8 @@ def test_a_day_that_agrees_on_three_sides_is_closed_and_a_refund_after_it_is_no_
     ref = sold(books, "R-7")
     dry = json.loads(kiosk("close", "--dry-run", "--json", "--data-dir", books.folder).out)
     assert (dry["balanced"], dry["batches"][0]["settled"]) == (True, False)
-    ran = kiosk("close", "--data-dir", books.folder)
+    who = ("--staff", "12", "--pin-file", books.folder / "pin-12")
+    ran = kiosk("close", *who, "--data-dir", books.folder)
     assert ran.code == 0, ran.out + ran.err
     assert "balanced, closed" in ran.out
     assert "payments" in ran.out
