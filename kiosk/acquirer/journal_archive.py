@@ -107,7 +107,7 @@ def _last_to_go(db: sqlite3.Connection, before: date, settled: int) -> int:
                 UNION ALL SELECT seq FROM tasks WHERE outcome IS NULL AND kind IN ({_TASKS}))""",  # noqa: S608
         {"settled": settled, "day": before.isoformat(), "midnight": midnight},
     ).fetchone()
-    last, found = stays - 1, -1
+    last, found = int(stays) - 1, -1
     while found != last:  # nothing is cut through: not what is about one payment, no gap and what names it
         found = last
         last = min(_untorn(db, last), _before_gap(db, last))

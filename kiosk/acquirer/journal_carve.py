@@ -2,14 +2,16 @@
 
 Reads the pages of file and write-ahead log one by one, as the file format says (sqlite.org/fileformat2.html):
 table leaves, their cells, overflow pages. Nothing here is believed: a row is an entry only when its own hash
-says so. A page whose list of cells is damaged is searched byte by byte.
+says so. A page whose list of cells is damaged is searched for rows.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Final
 
 from kiosk.acquirer.journal_chain import is_itself, sha256
@@ -22,6 +24,9 @@ MOST: Final = 4 * 1024 * 1024
 """No body is longer: the longest message has 2 MiB."""
 _V1: Final = (*V1_CHAINED[:13], "body", *V1_CHAINED[13:], "prev_hash", "hash")
 """A row of schema 1 in the order of its table."""
+
+_HEAD: Final = re.compile(rb"[\x04-\x40]\x00")
+"""How long the head is, and that the first column, which is the row's number, has no value of its own."""
 
 Value = int | float | str | bytes | None
 
@@ -54,8 +59,6 @@ class Carved:
 
 
 def _of_schema_1(entry: dict[str, Any]) -> dict[str, Any]:
-    from datetime import date
-
     try:
         batch = date.fromisoformat(entry["day"]).toordinal()
     except (TypeError, ValueError):
@@ -70,7 +73,7 @@ def carve(file: bytes, log: bytes = b"") -> Carved:
     found = Carved()
     newest = pages | dict(_frames(log, size))
     # A page's newest state first, and then every state of it: an overflow page may be of another time.
-    for book in (newest, pages):
+    for book in (newest, pages) if log else (pages,):
         for number, page in book.items():
             _read_leaf(number, page, book, found)
     for number, page in _frames(log, size):
@@ -97,18 +100,18 @@ def _read_leaf(number: int, page: bytes, pages: dict[int, bytes], found: Carved)
     ends = head + 8 + 2 * count
     listed = page[head : head + 1] == bytes([LEAF]) and ends <= len(page)
     places = struct.unpack(f">{count}H", page[head + 8 : ends]) if listed else ()
-    damaged = not listed and page[head : head + 1] not in {b"\x02", b"\x05", b"\x0a", b"\x00"}
-    for at in places:
-        row = _cell(page, at, pages)
-        if row is None:
-            damaged = True
-        else:
+    rows = [_cell(page, at, pages) for at in places]
+    if not listed or None in rows:
+        rows += [_cell(page, at, pages) for at in _likely(page)]
+    for row in rows:
+        if row is not None:
             found.add(*row)
-    if damaged or (not listed and any(page)):
-        for at in range(8, len(page) - 40):
-            row = _cell(page, at, pages)
-            if row is not None:
-                found.add(*row)
+
+
+def _likely(page: bytes) -> Iterator[int]:
+    """Where a cell may begin: before the head of a record whose first column has no value."""
+    for head in _HEAD.finditer(page):
+        yield from range(max(0, head.start() - 8), max(0, head.start() - 1))
 
 
 def _cell(page: bytes, at: int, pages: dict[int, bytes]) -> tuple[int, list[Value]] | None:
