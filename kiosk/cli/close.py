@@ -27,6 +27,9 @@ NAMES: Final = {
 
 def close(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only compare; nothing is closed.")] = False,
+    slip: Annotated[
+        bool, typer.Option("--slip", help="Also the slip of each batch, as it is printed.")
+    ] = False,
     staff: Annotated[
         int | None, typer.Option("--staff", metavar="NUMBER", help="Note who closes it; asks for their PIN.")
     ] = None,
@@ -49,6 +52,7 @@ def close(
     from kiosk.app.aftersale import AfterSale
     from kiosk.app.unattended import Exit, resolve_open
     from kiosk.app.wiring import open_base, open_books
+    from kiosk.domain.receipt import render_close
 
     with open_base(data_dir, config, complain) as base, open_books(base) as books:
         if staff is not None:
@@ -64,7 +68,11 @@ def close(
         results: list[Closed] = []
         if not problems:
             answered = _compare(sale, results, wait, settle=not dry_run)
+        slips = [render_close(sale.close_slip(one)) for one in results] if slip else []
     _report(results, problems, answered, as_json=json)
+    if not json:
+        for printed in slips:
+            say(printed)
     if problems or not answered:
         raise typer.Exit(Exit.UNKNOWN)
     if not all(one.comparison.balanced for one in results):

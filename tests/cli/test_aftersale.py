@@ -68,6 +68,12 @@ def sold(books: Running, order_ref: str, minor: int = 3850, *, told: bool = True
     return effect.ref
 
 
+def lost_ref(books: Running) -> str:
+    """The attempt of order R-8, which this kiosk holds as declined."""
+    with Journal(books.folder / "journal.sqlite", read_only=True) as journal:
+        return journal.attempts_of("R-8")[0].ref
+
+
 def refund(kiosk: Kiosk, books: Running, name: str, *more: str, staff: int = 7, pin: int = 7) -> Ran:
     approved = ("--staff", str(staff), "--pin-file", books.folder / f"pin-{pin}")
     return kiosk("refund", name, *approved, "--data-dir", books.folder, *more)
@@ -193,10 +199,11 @@ def test_a_day_that_agrees_on_three_sides_is_closed_and_a_refund_after_it_is_no_
     dry = json.loads(kiosk("close", "--dry-run", "--json", "--data-dir", books.folder).out)
     assert (dry["balanced"], dry["batches"][0]["settled"]) == (True, False)
     who = ("--staff", "12", "--pin-file", books.folder / "pin-12")
-    ran = kiosk("close", *who, "--data-dir", books.folder)
+    ran = kiosk("close", "--slip", *who, "--data-dir", books.folder)
     assert ran.code == 0, ran.out + ran.err
     assert "balanced, closed" in ran.out
     assert "payments" in ran.out
+    assert "CLOSE OF DAY" in ran.out
     late = refund(kiosk, books, ref)
     assert late.out.startswith("REFUNDED ¥ 38.50")
     following = json.loads(kiosk("close", "--json", "--data-dir", books.folder).out)
@@ -238,6 +245,8 @@ def test_a_day_is_not_closed_while_a_payment_is_not_final(kiosk: Kiosk, books: R
     ran = kiosk("close", "--wait", "0.5", "--data-dir", books.folder)
     assert ran.code == 14
     assert f"payment ¥ 38.50 of order R-9 (ref {ref}) is not final" in ran.err
+    assert "R-9 is not final yet" in refund(kiosk, books, "R-9").err
+    assert f"{lost_ref(books)} was not approved" in refund(kiosk, books, lost_ref(books)).err
 
 
 def test_whom_nobody_knows_can_t_be_withdrawn(kiosk: Kiosk, books: Running) -> None:
