@@ -19,7 +19,9 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import requests
 from cryptography import x509
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
@@ -54,7 +56,7 @@ __all__ = [
 
 JOSE: Final = "application/jose"
 PORTS: Final = {"http": 80, "https": 443}
-SOFTWARE: Final = "facepay-kiosk"
+HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": "facepay-kiosk"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,22 +224,26 @@ class AcquirerClient:
     ) -> tuple[HttpAnswer, bytes]:
         """Send the request and read the whole answer. From here on, whatever fails: it may have arrived."""
         limit = body_limit(exchange.operation)
-        headers = {
-            **request.headers,
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            "User-Agent": SOFTWARE,
-        }
-        target = self._path + exchange.path
-        connection.request(request.method, target, exchange.body, headers, preload_content=False)
-        with contextlib.closing(connection.getresponse()) as response:
-            connection.remember()
-            received = b""
-            while chunk := response.read(limit + 1 - len(received), decode_content=False):
-                received += chunk
-                if len(received) > limit:
-                    raise ProtocolError(f"an answer of more than {limit} bytes")
-            return HttpAnswer(response.status, response.headers, request), received
+        with requests.Session() as session:
+            session.trust_env = False  # no proxies, no .netrc
+            session.headers.clear()
+            session.headers.update(HEADERS)
+            session.mount(self._base_url, _Over(connection))
+            with session.request(
+                request.method,
+                self._base_url + exchange.path,
+                headers=dict(request.headers),
+                data=exchange.body,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                connection.remember()
+                received = b""
+                while chunk := response.raw.read(limit + 1 - len(received), decode_content=False):
+                    received += chunk
+                    if len(received) > limit:
+                        raise ProtocolError(f"an answer of more than {limit} bytes")
+                return HttpAnswer(response.status_code, response.headers, request), received
 
 
 def _address(base_url: str) -> tuple[str, str, int, str]:
@@ -300,6 +306,24 @@ def _why(error: Exception) -> str:
     ) is not None and isinstance(following, BaseException):
         inner = following
     return f"{type(inner).__name__}: {inner}".splitlines()[0][:200]
+
+
+class _Over(HTTPAdapter):
+    """Sends over one connection that is there already: what fails before that was certainly not sent."""
+
+    def __init__(self, connection: _Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        self._connection.request(
+            request.method or "GET",
+            request.path_url,
+            request.body,
+            dict(request.headers),
+            preload_content=False,
+        )
+        return self.build_response(request, self._connection.getresponse())
 
 
 class _Connection(HTTPConnection):
