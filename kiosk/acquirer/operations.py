@@ -76,8 +76,9 @@ __all__ = [
 
 MAX_ITEMS: Final = 10_000
 """Of one batch; a shop that sells more closes more often."""
-MAX_RECONCILIATION_BYTES: Final = 2 * 1024 * 1024
-"""The one message, and its answer, that may be longer than the others."""
+MAX_RECONCILIATION_BYTES: Final = 8 * 1024 * 1024
+"""The one message, and its answer, that may be longer than the others: to a kiosk that lost everything the
+answer names `2 * MAX_ITEMS` differences of some 230 bytes."""
 
 Kind = Literal["payment", "reversal", "refund", "offline"]
 """What a batch counts: approved online, undone, given back, accepted offline."""

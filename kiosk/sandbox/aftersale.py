@@ -18,6 +18,8 @@ from kiosk.acquirer.messages import (
     VERSION,
     Amount,
     AnswerMessage,
+    OfflineMessage,
+    OfflineTerms,
     PaymentRequest,
     encode,
     parse,
@@ -48,6 +50,8 @@ OFFLINE_TYP: Final = "facepay-offline+jws"
 GRACE_S: Final = 7 * 86_400
 """A sale may come so much later than its cap on age says: the cap is on selling, not on forwarding."""
 SKEW_S: Final = 300
+LAG_S: Final = 65
+"""So far may a kiosk's clock be behind and its signatures still be good: 60 s and the 5 s between clocks."""
 KEEP_ANSWERS_S: Final = 7 * 86_400
 """`protocol.md`: keys are kept until settlement and 7 days more."""
 
@@ -142,6 +146,7 @@ class Aftersale:
             return problem(400, "sale", "not an offline sale of this attempt and terminal")
         known = self._ledger.attempt(terminal, sale.ref)
         if known is not None:  # it had arrived after all, or was undone: the books say what it is
+            self._ledger.book_as_offline(known)  # as its terminal counts it, or no batch would be balanced
             undone = known.result is Result.REVERSED
             result = Result.DECLINED if undone else known.result
             return Treated(200, self._authoriser.answer(known, "advice", result=result))
@@ -169,11 +174,11 @@ class Aftersale:
         terms = self._authoriser.terms_of(sale.policy_version)
         if terms is None or terms.offline is None or not terms.face_allowed:
             return "offline_not_allowed"
-        if money.minor > terms.offline.per_payment:
+        assert sale.offline is not None  # noqa: S101 - asked before
+        if self._over_caps(terminal, terms.offline, sale.offline, money):
             return "over_offline_cap"
         if self._authoriser.needs_pin(terms, money):
             return "pin_needed"
-        assert sale.offline is not None  # noqa: S101 - asked before
         age_s = self._clock.utc_s() - sale.offline.stored_at.timestamp()
         if not -SKEW_S <= age_s <= terms.offline.age_s + GRACE_S:
             return "too_old"
@@ -185,6 +190,12 @@ class Aftersale:
         if money.currency != terms.currency or not self._authoriser.takes(sale.mode):
             return "mode" if money.currency == terms.currency else "currency"
         return self._authoriser.account_refusal(sale.payer.token, money)
+
+    def _over_caps(self, terminal: str, caps: OfflineTerms, offline: OfflineMessage, money: Money) -> bool:
+        """Sales come in their order: those that came in after this one was made were waiting then."""
+        then = offline.stored_at.timestamp() + LAG_S
+        count, minor = self._ledger.forwarded_after(terminal, then)
+        return money.minor > caps.per_payment or count + 1 > caps.count or minor + money.minor > caps.total
 
     # --- batches ----------------------------------------------------------------------------------------
 

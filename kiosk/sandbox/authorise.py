@@ -147,6 +147,10 @@ class Authoriser:
         """The policy in force as a JWS: a new version when the terms changed or half its time is over."""
         return self._policies.issue(self.sealed_to.terms())
 
+    def has_account(self, token: str) -> bool:
+        """Whether this payer can be charged here: it has paid, or payers.json names it."""
+        return self.ledger.account(token) is not None or token in self._payers()
+
     def is_blocked(self, token: str) -> bool:
         """Whether a payer can't pay at all: named so, or too many wrong PINs."""
         named = self._payers().get(token)
@@ -237,9 +241,9 @@ class Authoriser:
         terms, now = self._terms(), self.clock.utc_s()
         caps, token = terms.ceiling, request.payer.token
         since = day_begins(terms, now)
-        hour_count, hour = self.ledger.approved_since(now - HOUR_S, token=token)
-        day_count, person = self.ledger.approved_since(since, token=token)
-        kiosk_count, kiosk = self.ledger.approved_since(since, terminal=terminal)
+        hour_count, hour = self.ledger.paid_by(token, now - HOUR_S)
+        day_count, person = self.ledger.paid_by(token, since)
+        kiosk_count, kiosk = self.ledger.taken_at(terminal, since)
         reasons = (
             ("mode", request.mode not in self._modes),
             ("face_not_allowed", not terms.face_allowed),
@@ -351,8 +355,8 @@ class Authoriser:
     def _left(self, attempt: Attempt) -> LimitsLeft:
         terms = self._terms()
         caps, since = terms.ceiling, day_begins(terms, self.clock.utc_s())
-        _, person = self.ledger.approved_since(since, token=attempt.token)
-        _, kiosk = self.ledger.approved_since(since, terminal=attempt.terminal)
+        _, person = self.ledger.paid_by(attempt.token, since)
+        _, kiosk = self.ledger.taken_at(attempt.terminal, since)
         return LimitsLeft(
             currency=attempt.amount.currency,
             person_day=None if caps.per_person_day is None else max(0, caps.per_person_day - person),

@@ -21,7 +21,9 @@ from kiosk.domain.payment import Result
 
 __all__ = ["Attempt", "Booked", "Ledger", "LedgerRow", "Person", "Refund", "StoredAnswer"]
 
-VERSION: Final = 2
+VERSION: Final = 3
+QUARTER_S: Final = 900
+"""Every time zone's midnight is the beginning of one."""
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS terminals (key_id TEXT PRIMARY KEY, name TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS accounts (
@@ -37,8 +39,23 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_approved ON attempts (store, order_ref) WHERE result = 'approved';
 CREATE INDEX IF NOT EXISTS by_token ON attempts (token, at, minor) WHERE result = 'approved';
-CREATE INDEX IF NOT EXISTS by_terminal ON attempts (terminal, at, minor) WHERE result = 'approved';
 CREATE INDEX IF NOT EXISTS by_batch ON attempts (terminal, batch);
+CREATE INDEX IF NOT EXISTS offline_by_time ON attempts (terminal, at) WHERE offline;
+CREATE TABLE IF NOT EXISTS takings (
+    terminal TEXT NOT NULL, quarter INTEGER NOT NULL, number INTEGER NOT NULL, minor INTEGER NOT NULL,
+    PRIMARY KEY (terminal, quarter)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS taken AFTER INSERT ON attempts WHEN NEW.result = 'approved'
+BEGIN
+    INSERT INTO takings VALUES (NEW.terminal, CAST(NEW.at AS INTEGER) / 900, 1, NEW.minor)
+    ON CONFLICT DO UPDATE SET number = number + 1, minor = minor + excluded.minor;
+END;
+CREATE TRIGGER IF NOT EXISTS undone AFTER UPDATE OF result ON attempts
+WHEN OLD.result = 'approved' AND NEW.result <> 'approved'
+BEGIN
+    UPDATE takings SET number = number - 1, minor = minor - OLD.minor
+    WHERE terminal = OLD.terminal AND quarter = CAST(OLD.at AS INTEGER) / 900;
+END;
 CREATE TABLE IF NOT EXISTS refunds (
     attempt INTEGER NOT NULL REFERENCES attempts, number INTEGER NOT NULL, at REAL NOT NULL,
     minor INTEGER NOT NULL CHECK (minor > 0), batch INTEGER NOT NULL, approved_by TEXT NOT NULL,
@@ -46,9 +63,9 @@ CREATE TABLE IF NOT EXISTS refunds (
     code TEXT NOT NULL, PRIMARY KEY (attempt, number)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS refunds_by_batch ON refunds (batch);
-CREATE TRIGGER IF NOT EXISTS not_more_than_paid AFTER INSERT ON refunds WHEN
+CREATE TRIGGER IF NOT EXISTS not_more_than_paid AFTER INSERT ON refunds WHEN NEW.result = 'approved' AND
     (SELECT sum(minor) FROM refunds WHERE attempt = NEW.attempt AND result = 'approved')
-    > (SELECT minor FROM attempts WHERE id = NEW.attempt)
+    > (SELECT iif(result = 'approved', minor, 0) FROM attempts WHERE id = NEW.attempt)
 BEGIN SELECT RAISE(ABORT, 'more than was paid'); END;
 CREATE TABLE IF NOT EXISTS sequences (
     terminal TEXT NOT NULL, sequence INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (terminal, sequence)
@@ -283,7 +300,7 @@ class Ledger:
     def known_payer(self, terminal: str, token: str) -> bool:
         """Whether this terminal has had an approval of this payer online."""
         query = """SELECT 1 FROM attempts WHERE token = ? AND terminal = ? AND NOT offline
-                   AND approval <> '' LIMIT 1"""
+                   AND result = 'approved' LIMIT 1"""
         return self._one(query, token, terminal) is not None
 
     def is_paid(self, store: str, order_ref: str) -> bool:
@@ -377,16 +394,40 @@ class Ledger:
             ),
         )
 
-    def approved_since(self, since: float, *, token: str = "", terminal: str = "") -> tuple[int, int]:
-        """Number and sum (minor units) of approvals since a time, by payer or by terminal."""
-        column = "token" if token else "terminal"
-        row = self._one(
-            f"""SELECT count(*), coalesce(sum(minor), 0) FROM attempts
-                WHERE result = 'approved' AND at >= ? AND {column} = ?""",  # noqa: S608
+    def paid_by(self, token: str, since: float) -> tuple[int, int]:
+        """Number and sum (minor units) of a payer's approvals since a time."""
+        return self._count(
+            """SELECT count(*), coalesce(sum(minor), 0) FROM attempts
+               WHERE result = 'approved' AND token = ? AND at >= ?""",
+            token,
             since,
-            token or terminal,
         )
-        return row if row else (0, 0)
+
+    def taken_at(self, terminal: str, since: float) -> tuple[int, int]:
+        """Number and sum (minor units) of a terminal's approvals since a full quarter of an hour.
+
+        Counted as they come: the ten-thousandth sale of a day must not wait for the others to be added up.
+        """
+        return self._count(
+            """SELECT coalesce(sum(number), 0), coalesce(sum(minor), 0) FROM takings
+               WHERE terminal = ? AND quarter >= ?""",
+            terminal,
+            int(since) // QUARTER_S,
+        )
+
+    def forwarded_after(self, terminal: str, at: float) -> tuple[int, int]:
+        """Number and sum (minor units) of a terminal's offline sales that came in after a time, also of
+        those that were declined."""
+        return self._count(
+            """SELECT count(*), coalesce(sum(minor), 0) FROM attempts
+               WHERE offline AND terminal = ? AND at > ?""",
+            terminal,
+            at,
+        )
+
+    def book_as_offline(self, attempt: Attempt) -> None:
+        """An attempt that had come online is one that its terminal holds as accepted offline."""
+        self._db.execute("UPDATE attempts SET offline = 1 WHERE id = ?", (self._id(attempt),))
 
     def rows(self) -> list[LedgerRow]:
         """Every attempt, oldest first."""
@@ -485,12 +526,23 @@ class Ledger:
         return [Person(*row) for row in rows]
 
     def withdraw(self, token: str, at: float) -> None:
-        """Delete a person's template; what they paid stays. Once more changes nothing."""
+        """Delete a person's template; what they paid stays. Once more changes nothing.
+
+        Who only has an account is written down as withdrawn, so that it pays nothing any more.
+        """
+        self._db.execute("INSERT OR IGNORE INTO people VALUES (?, 0, '', '', X'', '', NULL, NULL)", (token,))
         self._db.execute(
             """UPDATE people SET template = NULL, account = '', withdrawn_at = coalesce(withdrawn_at, ?)
                WHERE token = ?""",
             (at, token),
         )
+
+    def wipe(self) -> None:
+        """What was deleted leaves the write-ahead log, too. Not inside a transaction."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            raise _unusable(self._path, error) from None
 
     def hear(self, terminal: str, body: bytes, at: float) -> None:
         """Keep what a terminal said last of its health."""
@@ -503,6 +555,10 @@ class Ledger:
     def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
+
+    def _count(self, query: str, *values: Any) -> tuple[int, int]:
+        row = self._one(query, *values)
+        return row if row else (0, 0)
 
     def _sum(self, query: str, *values: Any) -> tuple[int]:
         row = self._one(query, *values)

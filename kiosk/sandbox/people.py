@@ -66,22 +66,21 @@ class People:
             who, request, "enrolment", body, lambda _: Treated(200, encode(self._enrol(request, template)))
         )
 
-    def payer(self, who: VerifiedRequest, token: str) -> Treated:
-        """`GET /v1/payers/{token}`."""
-        person = self._ledger.person(token)
-        if not self._ledger.terminal(who.key_id) or person is None:
+    def payer(self, token: str) -> Treated:
+        """`GET /v1/payers/{token}`, by any terminal that is trusted, also one that has not sold yet: a kiosk
+        takes "not found" for "nothing is held"."""
+        if not self._holds(token):
             return problem(404, "not_found")
-        return Treated(200, encode(self._held(person, withdrawing=False)))
+        return Treated(200, encode(self._held(token, withdrawing=False)))
 
-    def withdrawal(self, who: VerifiedRequest, token: str) -> Treated:
-        """`DELETE /v1/payers/{token}`."""
-        if not self._ledger.terminal(who.key_id) or self._ledger.person(token) is None:
+    def withdrawal(self, token: str) -> Treated:
+        """`DELETE /v1/payers/{token}`, also of somebody who did not enrol here but has an account."""
+        if not self._holds(token):
             return problem(404, "not_found")
         with self._ledger.transaction():
             self._ledger.withdraw(token, self._clock.utc_s())
-            gone = self._ledger.person(token)
-        assert gone is not None  # noqa: S101 - a row is never removed
-        return Treated(200, encode(self._held(gone, withdrawing=True)))
+        self._ledger.wipe()
+        return Treated(200, encode(self._held(token, withdrawing=True)))
 
     def identification(self, who: VerifiedRequest, body: bytes) -> Treated:
         """`POST /v1/identifications`."""
@@ -172,22 +171,29 @@ class People:
             score_band="high" if score >= SAME_PERSON + MARGIN else "medium",
         )
 
-    def _held(self, person: Person, *, withdrawing: bool) -> PayerAnswer:
+    def _holds(self, token: str) -> bool:
+        return self._ledger.person(token) is not None or self._authoriser.has_account(token)
+
+    def _held(self, token: str, *, withdrawing: bool) -> PayerAnswer:
+        person = self._ledger.person(token) or Person(token, 0, "", "", b"", "", None, None)
         gone = person.withdrawn_at is not None
-        blocked = self._authoriser.is_blocked(person.token)
+        kinds = (
+            ("account", not gone),
+            ("consent", bool(person.consent)),
+            ("payments", True),
+            ("template", person.template is not None),
+        )
         return PayerAnswer(
             version=VERSION,
             operation="withdrawal" if withdrawing else "payer",
-            token=person.token,
-            state="withdrawn" if gone else "blocked" if blocked else "active",
+            token=token,
+            state="withdrawn" if gone else "blocked" if self._authoriser.is_blocked(token) else "active",
             consent_ref=person.consent_ref,
             masked_name=f"*{person.account[-1:]}",
-            masked_account=f"*{person.token[-4:]}",
-            enrolled_at=datetime.fromtimestamp(round(person.at, 3), UTC),
-            withdrawn_at=None
-            if person.withdrawn_at is None
-            else datetime.fromtimestamp(round(person.withdrawn_at, 3), UTC),
-            held=("consent", "payments") if gone else ("account", "consent", "payments", "template"),
+            masked_account=f"*{token[-4:]}",
+            enrolled_at=_time(person.at) if person.at else None,
+            withdrawn_at=None if person.withdrawn_at is None else _time(person.withdrawn_at),
+            held=tuple(kind for kind, held in kinds if held),
         )
 
     def _scores(self, model_id: str, probe: NDArray[np.float32]) -> list[tuple[float, Person]]:
@@ -212,6 +218,10 @@ class People:
                 f"the template of {person.token} can't be opened", do="Put the right people.key back."
             ) from None
         return np.frombuffer(content, "<f4").astype(np.float32)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
 def _not_enrolled(request: EnrolmentRequest, result: str, code: str) -> EnrolmentAnswer:

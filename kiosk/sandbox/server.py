@@ -377,9 +377,9 @@ class _Front:
             case "policy":
                 return Treated(200, self._authoriser.policy())
             case "payer":
-                return self._people.payer(who, about)
+                return self._people.payer(about)
             case "withdrawal":
-                return self._people.withdrawal(who, about)
+                return self._people.withdrawal(about)
             case _:
                 return self._status(who, about)
 
@@ -449,13 +449,13 @@ def _named(body: bytes) -> tuple[str, str] | None:
 async def _body(http: Request, limit: int) -> bytes | None:
     """The whole body, kept for a second look; None when it has more than `limit` bytes."""
     if not hasattr(http.state, "body"):
-        body = b""
+        body = bytearray()
         with suppress(ClientDisconnect):  # half a body does not have the digest of the whole
             async for chunk in http.stream():
                 body += chunk
                 if len(body) > limit:
                     return None
-        http.state.body = body
+        http.state.body = bytes(body)
     kept: bytes = http.state.body
     return kept
 

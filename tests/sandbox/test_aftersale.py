@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from kiosk.acquirer.messages import (
     utc,
 )
 from kiosk.acquirer.operations import (
+    MAX_RECONCILIATION_BYTES,
     AdviceRequest,
     DisputeAnswer,
     DisputeRequest,
@@ -37,8 +39,10 @@ from kiosk.acquirer.operations import (
 )
 from kiosk.acquirer.signing import VerifiedRequest, load_public_key, sign_jws
 from kiosk.domain.chain import GENESIS
+from kiosk.domain.money import Money
 from kiosk.domain.payment import Result
 from kiosk.sandbox.aftersale import Aftersale
+from kiosk.sandbox.ledger import Attempt, Refund
 
 from ..acquirer.parts import SEQUENCES, TERMINAL, a_key, a_payment, an_effect
 from .test_authorise import Desk
@@ -128,7 +132,8 @@ class Shop(Desk):
             items=tuple(items),
         )
         exchange = freeze(request, "reconciliation", "/v1/reconciliations")
-        return parse(self.after.reconciliation(self._who(exchange), exchange.body).body, ReconciliationAnswer)
+        treated = self.after.reconciliation(self._who(exchange), exchange.body)
+        return parse(treated.body, ReconciliationAnswer, limit=MAX_RECONCILIATION_BYTES)
 
     def taken(self, effect):
         return next(row.debited_minor for row in self.ledger.rows() if row.attempt.ref == effect.ref)
@@ -203,6 +208,19 @@ def test_a_refund_in_another_currency_or_of_another_order_is_none(shop):
     assert shop.refund(other, 100, number=2).code == "unknown_payment"
 
 
+def test_the_books_themselves_refuse_to_give_back_what_is_not_there(shop):
+    effect, undone = an_effect(minor=1_000), an_effect(minor=1_000)
+    shop.pay(effect)
+    shop.pay(undone)
+    shop.undo(undone)
+    for ref, minor in ((effect.ref, 1_001), (undone.ref, 1)):
+        attempt = shop.ledger.attempt("m-100/s-1/t-7", ref)
+        refund = Refund(1, minor, 1, "7", "goods", Result.APPROVED, "refunded")
+        with pytest.raises(sqlite3.IntegrityError, match="more than was paid"), shop.ledger.transaction():
+            shop.ledger.refund(attempt, refund, 0.0)
+    assert [row.debited_minor for row in shop.ledger.rows()] == [1_000, 0]
+
+
 # --- advices --------------------------------------------------------------------------------------------
 
 OFFLINE = {"per_payment": 5_000, "count": 10, "total": 20_000, "age_s": 3_600}
@@ -245,6 +263,19 @@ def test_a_sale_outside_the_signed_caps_is_declined_and_costs_nobody(offline, ch
     assert offline.taken(effect) == 0
 
 
+def test_sales_that_waited_together_are_within_the_signed_number_and_sum(shop, clock):
+    shop.terms(offline=OFFLINE | {"count": 3, "total": 9_000})
+    shop.policy()
+    shop.pay(an_effect(token="pyr-known", minor=100))
+    sales = [shop.an_advice(an_effect(token="pyr-known", minor=minor)) for minor in (4_000, 4_000, 1_001, 1)]
+    clock.advance(600_000)  # all of them were made in one outage
+    codes = [shop.send_advice(sale).code for sale in sales]
+    assert codes == ["approved", "approved", "over_offline_cap", "over_offline_cap"]
+    later = [shop.an_advice(an_effect(token="pyr-known", minor=4_000)) for _ in range(2)]
+    clock.advance(600_000)  # and those in another one, when none of the first waited any more
+    assert [shop.send_advice(sale).code for sale in later] == ["approved"] * 2
+
+
 def test_offline_is_off_unless_the_policy_says_otherwise(shop):
     shop.policy()
     shop.pay(an_effect(token="pyr-known", minor=100))
@@ -262,6 +293,8 @@ def test_an_advice_of_an_attempt_that_arrived_after_all_is_that_attempt(offline)
     offline.pay(effect)
     assert offline.advise(effect).result is Result.APPROVED
     assert offline.taken(effect) == 3850
+    (told,) = offline.close([], settle=False).totals[:1]
+    assert (told.kind, told.amount.minor) == ("offline", 3850)  # as its kiosk counts it
 
 
 def test_a_payment_that_arrives_after_its_advice_is_that_sale(offline):
@@ -327,6 +360,28 @@ def test_every_difference_is_named_and_the_batch_stays_open(shop):
     assert all((missing.approval, missing.rrn, missing.created))
     assert (told[theirs.ref, "payment"].kiosk, told[theirs.ref, "payment"].acquirer) == (7_000, 700)
     assert (told[theirs.ref, "refund"].kiosk, told[theirs.ref, "refund"].acquirer) == (5, None)
+
+
+def test_to_a_kiosk_that_lost_a_whole_day_every_booking_is_named(shop):
+    day = 10_000
+    with shop.ledger.transaction():
+        for number in range(day):
+            attempt = Attempt(
+                terminal="m-100/s-1/t-7",
+                ref=next(REFS),
+                store="m-100/s-1",
+                order_ref=f"2026-11-25-A-{number:05d}",
+                token=f"pyr-7f3k9q2m{number:05d}",
+                amount=Money(100, "CNY"),
+                result=Result.APPROVED,
+                code="approved",
+                approval="ABCDEF",
+                rrn=f"{number:012d}",
+                batch=1,
+            )
+            shop.ledger.enter(attempt, shop.clock.utc_s())
+    assert len(shop.close([]).differences) == day
+    assert shop.ledger.taken_at("m-100/s-1/t-7", shop.clock.utc_s() - 86_400) == (day, 100 * day)
 
 
 def test_answers_are_kept_a_week_after_settlement_and_a_late_retry_still_pays_nothing_twice(shop, clock):

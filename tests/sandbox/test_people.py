@@ -17,15 +17,12 @@ from kiosk.acquirer.operations import (
     TelemetryAnswer,
     TelemetryRequest,
 )
-from kiosk.acquirer.signing import VerifiedRequest
 from kiosk.domain.limits import PinKey
 from kiosk.domain.payment import Result
 from kiosk.sandbox.people import People
 
 from ..acquirer.parts import an_effect
 from .test_aftersale import REFS, Shop
-
-WHO = VerifiedRequest("k-1", None, "")
 
 
 def a_face(seed: int, like: np.ndarray | None = None) -> np.ndarray:
@@ -100,12 +97,12 @@ def test_a_person_is_enrolled_found_again_and_gone_when_they_withdraw(office):
     assert enrolled.result == "enrolled"
     found = office.identify(a_face(7, like=MING))
     assert (found.result, found.token, found.score_band) == ("found", enrolled.token, "high")
-    held = parse(office.people.payer(WHO, enrolled.token).body, PayerAnswer)
+    held = parse(office.people.payer(enrolled.token).body, PayerAnswer)
     assert (held.state, held.held) == ("active", ("account", "consent", "payments", "template"))
     assert office.pay(an_effect(token=enrolled.token)).result is Result.APPROVED
 
-    first = parse(office.people.withdrawal(WHO, enrolled.token).body, PayerAnswer)
-    again = parse(office.people.withdrawal(WHO, enrolled.token).body, PayerAnswer)
+    first = parse(office.people.withdrawal(enrolled.token).body, PayerAnswer)
+    again = parse(office.people.withdrawal(enrolled.token).body, PayerAnswer)
     assert (first.state, first.held) == ("withdrawn", ("consent", "payments"))
     assert first == again
     assert office.identify(MING).result == "not_found"
@@ -117,8 +114,7 @@ def test_a_template_lies_in_the_books_sealed_and_after_a_withdrawal_not_at_all(o
     person = office.ledger.person(token)
     plain = MING.astype("<f4").tobytes()
     assert plain[:64] not in person.template
-    office.people.withdrawal(WHO, token)
-    office.ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    office.people.withdrawal(token)
     books = b"".join(path.read_bytes() for path in office.folder.glob("ledger.sqlite*"))
     assert person.template not in books
     assert b"wallet-ming" not in books
@@ -154,10 +150,19 @@ def test_nobody_is_named_when_two_are_close_or_none_is_near(office):
 
 
 def test_of_nobody_and_for_nobody_there_is_nothing(office):
-    token = office.enrol(MING).token
-    assert office.people.payer(WHO, "pyr-nobody").status == 404
-    assert office.people.withdrawal(WHO, "pyr-nobody").status == 404
-    assert office.people.payer(VerifiedRequest("k-stranger", None, ""), token).status == 404
+    assert office.people.payer("pyr-nobody").status == 404
+    assert office.people.withdrawal("pyr-nobody").status == 404
+
+
+def test_who_has_an_account_but_never_enrolled_here_can_withdraw_and_pays_nothing_more(office):
+    (office.folder / "payers.json").write_text('{"pyr-named": {"balance_minor": 100, "currency": "CNY"}}')
+    office.pay(an_effect(token="pyr-guest"))
+    for token in ("pyr-guest", "pyr-named"):
+        held = parse(office.people.payer(token).body, PayerAnswer)
+        assert (held.state, held.held, held.enrolled_at) == ("active", ("account", "payments"), None)
+        gone = parse(office.people.withdrawal(token).body, PayerAnswer)
+        assert (gone.state, gone.held) == ("withdrawn", ("payments",))
+        assert office.pay(an_effect(token=token, minor=1)).code == "payer_withdrawn"
 
 
 def test_a_terminal_s_last_word_on_its_health_is_kept(office):
