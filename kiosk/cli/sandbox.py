@@ -74,10 +74,13 @@ def sandbox(
         end_with_parent()
     from kiosk.domain.errors import OperatorError
     from kiosk.sandbox.authorise import MODES
+    from kiosk.sandbox.sealed import PIN
     from kiosk.sandbox.server import home, serve
 
     if mode not in MODES:
         raise OperatorError(f"--mode {mode!r}", do=f"Use one of {', '.join(MODES)}.")
+    if not PIN.fullmatch(pin):
+        raise OperatorError("--pin is none", do="Give 4 to 12 digits.")
     if tls:
         home(_folder(data_dir))
         sandbox_tls.provide(_folder(data_dir))

@@ -38,7 +38,7 @@ from kiosk.sandbox.files import read_json
 from kiosk.sandbox.keys import OwnKey
 from kiosk.sandbox.ledger import Attempt, Ledger, StoredAnswer
 from kiosk.sandbox.policy import Policies, Terms, day_begins
-from kiosk.sandbox.sealed import SealedTo
+from kiosk.sandbox.sealed import PIN, SealedTo
 
 __all__ = ["DEFAULT_PIN", "MODES", "Authoriser", "Terms", "Treated", "problem"]
 
@@ -60,6 +60,10 @@ class _Payer(Message, frozen=True, kw_only=True):
     masked: str = ""
     blocked: bool = False
     pin: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pin and not PIN.fullmatch(self.pin):
+            raise ValueError("a PIN has 4 to 12 digits")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from kiosk.acquirer.messages import PinKeyTerms
 from kiosk.domain.errors import ProtocolError
 from kiosk.sandbox.keys import key_id_of, private_key
 
-__all__ = ["SealedTo"]
+__all__ = ["PIN", "SealedTo"]
 
 PIN: Final = re.compile(r"[0-9]{4,12}", re.ASCII)
 MAX_VALUES: Final = 512

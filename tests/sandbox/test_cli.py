@@ -10,11 +10,14 @@ from kiosk.acquirer.trust import load_trust
 from kiosk.cli.sandbox import app
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.domain.errors import OperatorError
+from kiosk.sandbox import authorise
+from kiosk.sandbox.files import read_json
 from kiosk.sandbox.keys import OwnKey, Terminals, key_id_of
 from kiosk.sandbox.server import home
 
 from ..acquirer.parts import a_payment, an_effect
 from .conftest import running
+from .test_aftersale import OFFLINE, Shop
 
 
 def run(*arguments):
@@ -44,6 +47,78 @@ def test_a_folder_without_a_ledger_is_said(tmp_path):
 def test_wrong_options_are_said_before_anything_listens(tmp_path):
     assert "--mode" in str(run("--data-dir", tmp_path, "--port", "0", "--mode", "x").exception)
     assert "explode" in str(run("--data-dir", tmp_path, "--port", "0", "--fault", "explode").exception)
+
+
+@pytest.mark.parametrize("pin", ["12", "abcdef", "1234567890123", ""])
+def test_a_pin_that_nobody_could_type_is_said_before_anything_listens(tmp_path, pin):
+    assert "4 to 12 digits" in str(run("--data-dir", tmp_path, "--port", "0", "--pin", pin).exception)
+    (tmp_path / "payers.json").write_text('{"p": {"balance_minor": 1, "currency": "CNY", "pin": "12"}}')
+    with pytest.raises(OperatorError, match=r"payers\.json.*4 to 12 digits"):
+        read_json(tmp_path / "payers.json", dict[str, authorise._Payer])
+
+
+@pytest.fixture
+def shop(tmp_path, clock):
+    made = Shop(home(tmp_path), clock)
+    made.terms(offline=OFFLINE)
+    made.policy()
+    yield made
+    made.ledger.close()
+
+
+def printed(shop, *arguments):
+    """What a command says, in words and as JSON."""
+    where = ("--data-dir", shop.folder.parent)
+    return run(*arguments, *where).stdout, json.loads(run(*arguments, *where, "--json").stdout)
+
+
+def test_the_ledger_says_what_went_back_and_what_came_late(shop):
+    sold, late = (an_effect(minor=minor, token="pyr-known") for minor in (1_000, 500))
+    shop.pay(sold)
+    shop.refund(sold, 400)
+    shop.refund(sold, 700, number=2)
+    shop.advise(late)
+    text, told = printed(shop, "ledger")
+    assert "refund 1: ¥ 4.00 approved refunded by 7" in text
+    assert "refund 2: ¥ 7.00 declined over_refundable by 7" in text
+    assert "OFFLINE" in next(line for line in text.splitlines() if late.ref in line)
+    rows = {row["ref"]: row for row in told["rows"]}
+    assert [refund["code"] for refund in rows[sold.ref]["refunds"]] == ["refunded", "over_refundable"]
+    assert [(rows[one.ref]["debited_minor"], rows[one.ref]["offline"]) for one in (sold, late)] == [
+        (600, False),
+        (500, True),
+    ]
+
+
+def test_disputes_are_listed_with_their_evidence(shop):
+    effect = an_effect()
+    shop.pay(effect)
+    body = {"amount": {"minor": 3850, "currency": "CNY"}, "order_ref": "O-1", "pack": {"journal": [1, 2]}}
+    with shop.ledger.transaction():
+        shop.ledger.dispute("m-100/s-1/t-7", effect.ref, "not_me", json.dumps(body).encode(), 0.0)
+    text, told = printed(shop, "disputes")
+    assert "D-000001 1970-01-01 00:00:00+00:00 not_me   CNY 3850 order O-1" in text
+    assert "2 journal entries" in text
+    assert told["disputes"][0]["message"] == body
+
+
+def test_what_terminals_said_last_of_their_health_is_listed(shop):
+    checks = {"camera": "ok", "clock": "failed"}
+    with shop.ledger.transaction():
+        for software in ("kiosk-1", "kiosk-2"):
+            said = {"software": software, "policy_version": 3, "checks": checks}
+            shop.ledger.hear("m-100/s-1/t-7", json.dumps(said).encode(), 0.0)
+    text, told = printed(shop, "terminals")
+    assert "m-100/s-1/t-7 kiosk-2 policy 3 failed: clock" in text
+    assert len(told["terminals"]) == 1
+
+
+def test_a_blocked_pin_is_unblocked_by_hand(shop):
+    with shop.ledger.transaction():
+        for _ in range(3):
+            shop.ledger.count_pin("pyr-1", right=False)
+    assert "3 wrong PINs forgotten" in run("unblock", "pyr-1", "--data-dir", shop.folder.parent).stdout
+    assert shop.ledger.wrong_pins("pyr-1") == 0
 
 
 def test_a_port_that_is_taken_is_said(tmp_path):
