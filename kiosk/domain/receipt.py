@@ -6,10 +6,11 @@ says so on its first and last line, and a copy says that it is one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from kiosk.domain.columns import Columns, clean, isolated
 from kiosk.domain.money import Money
@@ -17,15 +18,18 @@ from kiosk.domain.payment import Answer, Order, Result
 from kiosk.domain.receipt_texts import LANGUAGES, Texts
 
 __all__ = [
+    "BOOKED",
     "COLUMNS",
     "MAX_QR_BYTES",
     "NARROW_COLUMNS",
     "OFFLINE_CODE",
+    "Booked",
     "CloseSlip",
     "CloseTotal",
     "Outcome",
     "Receipt",
     "for_qr",
+    "outcome_of",
     "render",
     "render_close",
 ]
@@ -55,6 +59,15 @@ class Outcome(StrEnum):
 
 
 GIVEN_BACK: Final = (Outcome.REFUNDED, Outcome.VOIDED)
+Booked = Literal["payment", "offline", "reversal", "refund"]
+BOOKED: Final[Mapping[Outcome, Booked]] = {
+    Outcome.APPROVED: "payment",
+    Outcome.OFFLINE: "offline",
+    Outcome.REVERSED: "reversal",
+    Outcome.REFUNDED: "refund",
+    Outcome.VOIDED: "refund",
+}
+"""What a receipt counts as in the close of its batch (the protocol's words); others do not count."""
 _OUTCOMES: Final = {
     Result.APPROVED: Outcome.APPROVED,
     Result.DECLINED: Outcome.DECLINED,
@@ -109,9 +122,8 @@ class Receipt:
         licence: str = "",
     ) -> Receipt:
         """The receipt of a payment's answer."""
-        offline = answer.result is Result.APPROVED and answer.code == OFFLINE_CODE
         return cls(
-            outcome=Outcome.OFFLINE if offline else _OUTCOMES[answer.result],
+            outcome=outcome_of(answer),
             payee=order.payee,
             terminal_id=terminal_id,
             mode=mode,
@@ -126,6 +138,12 @@ class Receipt:
             provider=provider,
             licence=licence,
         )
+
+
+def outcome_of(answer: Answer) -> Outcome:
+    """What the receipt of a payment with this answer says happened."""
+    offline = answer.result is Result.APPROVED and answer.code == OFFLINE_CODE
+    return Outcome.OFFLINE if offline else _OUTCOMES[answer.result]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from kiosk.domain.columns import width
 from kiosk.domain.money import CURRENCIES, MAX_MINOR, Money
 from kiosk.domain.payment import Answer, Order, Result
 from kiosk.domain.receipt import (
+    BOOKED,
     COLUMNS,
     MAX_QR_BYTES,
     NARROW_COLUMNS,
@@ -311,6 +312,12 @@ def test_a_declined_payment_with_that_code_is_not_marked_paid() -> None:
     answer = Answer(Result.DECLINED, code=OFFLINE_CODE)
     receipt = Receipt.of(ORDER, "ref", answer, terminal_id="T-1", mode="production", when=WHEN)
     assert receipt.outcome is Outcome.DECLINED
+
+
+def test_what_moved_no_money_counts_in_no_close() -> None:
+    assert set(Outcome) - set(BOOKED) == {
+        Outcome.DECLINED, Outcome.NOT_FINAL, Outcome.OFFLINE_DECLINED,
+    }  # fmt: skip
 
 
 def test_the_acquirers_masked_name_comes_before_the_kiosks() -> None:
