@@ -38,7 +38,9 @@ __all__ = [
     "FULL_DISK",
     "OLDER_COPY",
     "Checkpoint",
+    "Damaged",
     "JournalFile",
+    "OtherRelease",
     "RecoveryNote",
     "follow_file",
     "insert",
@@ -50,6 +52,14 @@ OLDER_COPY: Final = "older_copy"
 """Why a journal is halted that lies behind its mark; `sequence_reused` is the acquirer's word for it."""
 _DISK: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 """What SQLite says when a disk has no room (SQLITE_CANTOPEN: not even for the log's index)."""
+
+
+class Damaged(OperatorError):  # noqa: N818 - what the journal is
+    """A page can't be read, or the chain does not hold: `kiosk journal recover` saves what is whole."""
+
+
+class OtherRelease(OperatorError):  # noqa: N818 - what the journal is of
+    """Not a journal, or of another release; its own words for that may be what is damaged."""
 
 
 class RecoveryNote(msgspec.Struct, frozen=True):
@@ -237,7 +247,7 @@ class JournalFile:
     def _check_version(self) -> None:
         if self._version() != (APPLICATION_ID, SCHEMA_VERSION):
             version = self._version()[1]
-            raise OperatorError(
+            raise OtherRelease(
                 f"not a journal of this release (version {version}, this one writes {SCHEMA_VERSION})",
                 where=str(self._path),
                 do="Use the release that wrote it, or start this one's kiosk once.",
@@ -273,7 +283,7 @@ class JournalFile:
 
     def _refuse_broken(self, chain: Chain) -> None:
         if chain.broken is not None:
-            raise OperatorError(
+            raise Damaged(
                 f"entry {chain.broken} was changed or is missing",
                 where=str(self._path),
                 do=RECOVER,
@@ -322,21 +332,24 @@ class JournalFile:
             try:
                 yield
             except sqlite3.OperationalError as error:
-                raise OperatorError(
-                    f"the journal can't be written or read ({error})",
-                    where=str(self._path),
-                    do="Free the disk, or let the kiosk's user write there; nothing was sent.",
+                raise (
+                    self._damaged(error)
+                    if _is_damage(error)
+                    else OperatorError(
+                        f"the journal can't be written or read ({error})",
+                        where=str(self._path),
+                        do="Free the disk, or let the kiosk's user write there; nothing was sent.",
+                    )
                 ) from None
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"written already: {error}") from None
-            except sqlite3.DatabaseError as error:
-                raise OperatorError(
-                    f"the journal is damaged ({error})",
-                    where=str(self._path),
-                    do=RECOVER,
-                ) from None
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # its message may be what is damaged
+                raise self._damaged(error) from None
             except OSError as error:
                 raise not_opened(self._path, error) from None
+
+    def _damaged(self, error: Exception) -> Damaged:
+        return Damaged(f"the journal is damaged ({error})", where=str(self._path), do=RECOVER)
 
 
 def follow_file(db: sqlite3.Connection, *, archive: bool = False) -> Chain:
@@ -377,6 +390,13 @@ def insert(db: sqlite3.Connection, chain: Chain, drafts: tuple[Draft, ...], at: 
 
 def _is_full(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK
+
+
+def _is_damage(error: sqlite3.OperationalError) -> bool:
+    """A table that is not there any more, text that is none: our statements are right, so the file is not."""
+    if (code := getattr(error, "sqlite_errorcode", None)) is not None:
+        return bool(code & 0xFF == sqlite3.SQLITE_ERROR)
+    return "Could not decode" in str(error)
 
 
 def note_of(body: bytes) -> RecoveryNote:

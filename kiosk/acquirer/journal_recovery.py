@@ -22,7 +22,16 @@ import msgspec
 from kiosk.acquirer.journal import SKIPPED_SEQUENCES
 from kiosk.acquirer.journal_carve import Carved, carve
 from kiosk.acquirer.journal_chain import NO_BODY, Chain, Draft, Gap, sha256
-from kiosk.acquirer.journal_file import JournalFile, RecoveryNote, checkpoint_of, follow_file, insert, note_of
+from kiosk.acquirer.journal_file import (
+    Damaged,
+    JournalFile,
+    OtherRelease,
+    RecoveryNote,
+    checkpoint_of,
+    follow_file,
+    insert,
+    note_of,
+)
 from kiosk.acquirer.journal_guard import Mark, hold_lock, not_opened
 from kiosk.acquirer.journal_schema import COLUMNS, MARKS, SCHEMA
 from kiosk.domain.chain import GENESIS
@@ -54,10 +63,12 @@ def is_whole(path: Path) -> bool:
     """
     try:
         JournalFile(path).close()
-    except OperatorError as error:
-        if "damaged" in str(error) or "changed or is missing" in str(error):
-            return False
-        raise
+    except Damaged:
+        return False
+    except OtherRelease:
+        if not carve(path.read_bytes()).entries:
+            raise
+        return False  # entries of this release: it is the mark of the release that is damaged
     return True
 
 
