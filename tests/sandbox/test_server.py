@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 
@@ -11,12 +12,19 @@ import requests
 from kiosk.acquirer.client import Lost, PolicyReceived, ReversalConfirmed, Unsent, Verified
 from kiosk.acquirer.licence import Scheme, load_roots
 from kiosk.acquirer.messages import Problem, Terminal, parse, policy_request, status_request
+from kiosk.acquirer.operations import payer_request, refund_request, withdrawal_request
 from kiosk.acquirer.policy import PolicyStore
 from kiosk.acquirer.signing import Signer, sign_request
+from kiosk.devices.key_software import SoftwareKey
+from kiosk.domain.chain import GENESIS
+from kiosk.domain.money import Money
 from kiosk.domain.payment import Result
+from kiosk.sandbox.keys import Terminals
 
-from ..acquirer.parts import Now, a_key, a_payment, a_reversal, an_effect
+from ..acquirer.parts import TERMINAL, Now, a_key, a_payment, a_reversal, an_effect
 from .conftest import running
+
+REFUND_SEQUENCES = itertools.count(10_000_000)
 
 
 def post(sandbox, exchange, *, headers=None, body=None):
@@ -364,3 +372,61 @@ def test_many_kiosk_threads_at_once_get_each_their_own_answer(sandbox):
         thread.join()
     assert all(reply.answer.result is Result.APPROVED for reply in replies.values())
     assert [debits(sandbox, effect) for effect in effects] == [[3850]] * 12
+
+
+# --- after the sale, over sockets -----------------------------------------------------------------------
+
+
+def a_refund(effect, minor, number=1):
+    return refund_request(
+        TERMINAL,
+        effect.ref,
+        effect.order.order_ref,
+        Money(minor, effect.order.amount.currency),
+        number=number,
+        reason="goods",
+        approved_by="7",
+        sequence=next(REFUND_SEQUENCES),
+        batch=1,
+        created_utc=Now().utc_s(),
+        previous=GENESIS,
+    )
+
+
+@pytest.mark.parametrize("fault", ["drop-answer", "bad-signature", "alter-body", "duplicate"])
+def test_a_refund_whose_answer_was_lost_is_sent_again_and_given_once(sandbox, fault):
+    effect = an_effect(minor=1_000)
+    sandbox.client().send(a_payment(effect))
+    refund = a_refund(effect, 400)
+    sandbox.misbehave(fault)
+    assert isinstance(sandbox.client().send(refund), Lost)
+    again = sandbox.client().send(refund)
+    assert (again.answer.result, again.answer.code) == (Result.APPROVED, "refunded")
+    assert debits(sandbox, effect) == [600]
+
+
+def test_refunds_that_arrive_together_give_back_no_more_than_was_paid(sandbox):
+    effect = an_effect(minor=1_000)
+    sandbox.client().send(a_payment(effect))
+    replies = []
+    refunds = [a_refund(effect, 300, number) for number in range(1, 7)]
+    threads = [
+        threading.Thread(target=lambda refund=refund: replies.append(sandbox.client().send(refund)))
+        for refund in refunds
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(reply.answer.code for reply in replies) == ["over_refundable"] * 3 + ["refunded"] * 3
+    assert debits(sandbox, effect) == [100]
+
+
+def test_a_kiosk_that_never_sold_anything_can_withdraw_somebody(sandbox, tmp_path):
+    token = "pyr-leaves us/all"  # a token is opaque: a blank and a slash are nothing special
+    sandbox.client().send(a_payment(an_effect(token=token)))
+    fresh = SoftwareKey.load_or_create(tmp_path / "device.key")
+    Terminals(sandbox.folder / "sandbox", sandbox.folder).register(tmp_path / "device.pub")
+    assert sandbox.client(fresh).send(payer_request(token)).message.state == "active"
+    assert sandbox.client(fresh).send(withdrawal_request(token)).message.state == "withdrawn"
+    assert sandbox.client().send(a_payment(an_effect(token=token))).answer.code == "payer_withdrawn"
