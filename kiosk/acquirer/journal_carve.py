@@ -50,6 +50,8 @@ class Carved:
             self._add_body(row[1])
 
     def _add_entry(self, entry: dict[str, Any]) -> None:
+        if isinstance(entry["at"], int):  # SQLite keeps a whole number of seconds as an integer
+            entry["at"] = float(entry["at"])
         if is_itself(entry) and entry not in self.entries.setdefault(entry["seq"], []):
             self.entries[entry["seq"]].append(entry)
 

@@ -15,7 +15,18 @@ from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.journal_archive import archives, verify_archives
 from kiosk.domain.errors import OperatorError
 
-from .journals import APPROVED, DECLINED, OFFLINE, TODAY, a_refund, a_task, opened_attempt, paid
+from .journals import (
+    APPROVED,
+    DECLINED,
+    OFFLINE,
+    TODAY,
+    UNGUARDED,
+    a_refund,
+    a_task,
+    opened_attempt,
+    paid,
+    raw,
+)
 from .parts import an_effect
 
 NOON = 1_795_600_800.0  # of TODAY, UTC
@@ -295,3 +306,23 @@ def test_whatever_a_shop_does_compaction_takes_only_what_is_over(tmp_path_factor
     with Journal(path) as journal:
         assert journal.next_sequence() > 0
         journal.conclude(opened_attempt(journal, an_effect(), shop.day)[0].ref, APPROVED)
+
+
+def test_a_gap_leaves_only_with_the_entry_that_names_it(shop, path):
+    from kiosk.acquirer.journal_recovery import mend
+
+    for _ in range(4):
+        paid(shop.journal, day=shop.day)
+        shop.close_day()
+    shop.journal.close()
+    raw(path, *UNGUARDED, "DELETE FROM entries WHERE seq = 6")
+    mend(path, now=lambda: NOON + 10 * 86_400)
+    with Journal(path, now=lambda: NOON + 11 * 86_400) as journal:
+        journal.resume()
+        found = journal.compact(TODAY + timedelta(days=9))
+        assert found.last == 5, "the entries before the gap"
+        assert journal.verify() is None
+        journal.settle(TODAY.toordinal() + 20, b"{}")
+        assert journal.compact(TODAY + timedelta(days=15)).first == 6
+        assert journal.verify() is None
+        assert verify_archives(path, journal.origin()) == 2

@@ -1,0 +1,187 @@
+"""A journal is held against the acquirer's books: what is missing comes back, and only then payments."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from kiosk.acquirer.client import Lost, Told, Unsent
+from kiosk.acquirer.journal import Journal
+from kiosk.acquirer.operations import Difference, ReconciliationAnswer, ReconciliationRequest
+from kiosk.app.recovery import Recovery, mend_if_damaged
+
+from ..acquirer.journals import APPROVED, TODAY, UNGUARDED, opened_attempt, paid, raw
+from ..acquirer.parts import TERMINAL, an_effect
+
+BATCH = TODAY.toordinal()
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
+
+
+class Clock:
+    def monotonic_ms(self):
+        return 0
+
+    def utc_s(self):
+        return NOON
+
+
+@dataclass
+class Books:
+    """An acquirer that holds bookings and compares; `silent`: it does not answer about these batches."""
+
+    held: dict[tuple[str, str, int], Difference] = field(default_factory=dict)
+    silent: set[int] = field(default_factory=set)
+    asked: list[ReconciliationRequest] = field(default_factory=list)
+    reply: object = None
+
+    def book(self, effect, kind="payment", batch=BATCH):
+        one = Difference(
+            ref=effect.ref,
+            kind=kind,
+            acquirer=effect.order.amount.minor,
+            order_ref=effect.order.order_ref,
+            created=datetime(2026, 11, 25, 9, tzinfo=UTC),
+            approval="ABC123",
+            rrn="000000000001",
+            token=effect.payer.token,
+        )
+        self.held[effect.ref, kind, batch] = one
+
+    def send(self, exchange):
+        request = msgspec.json.decode(exchange.body, type=ReconciliationRequest)
+        self.asked.append(request)
+        if request.closes in self.silent:
+            return self.reply or Unsent("no network")
+        theirs = {(item.ref, item.kind): item for item in request.items}
+        ours = {(ref, kind): one for (ref, kind, batch), one in self.held.items() if batch == request.closes}
+        differences = [one for key, one in ours.items() if key not in theirs]
+        differences += [
+            Difference(ref=ref, kind=kind, kiosk=item.minor)
+            for (ref, kind), item in theirs.items()
+            if (ref, kind) not in ours
+        ]
+        answer = ReconciliationAnswer(
+            version=1,
+            operation="reconciliation",
+            ref=request.ref,
+            closes=request.closes,
+            settled=False,
+            totals=(),
+            differences=tuple(differences),
+        )
+        return Told(answer)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.sqlite"
+
+
+def recover(path, books, days=2, mended=None):
+    with Journal(path, now=lambda: NOON) as journal:
+        return Recovery(journal, books, TERMINAL, Clock(), ZoneInfo("Asia/Shanghai"), "CNY").run(
+            mended, days=days
+        )
+
+
+def test_an_older_copy_gets_back_what_it_lacks_and_payments_begin_again(path):
+    books = Books()
+    with Journal(path) as journal:
+        books.book(paid(journal))
+    shutil.copy(path, path.with_name("older"))
+    with Journal(path) as journal:
+        lost = paid(journal)
+        books.book(lost)
+    shutil.copy(path.with_name("older"), path)
+    found = recover(path, books)
+    assert (found.was_halted, found.complete, found.mended) == ("older_copy", True, None)
+    assert [one.ref for one in found.adopted] == [lost.ref]
+    assert (found.differ, found.compared) == ((), 2)
+    assert not any(request.settle for request in books.asked)
+    with Journal(path) as journal:
+        assert journal.halted == ""
+        entry = journal.payment(lost.ref)
+        assert (entry.order.order_ref, entry.order.payee) == (lost.order.order_ref, TERMINAL.payee)
+        assert (entry.answer.approval, entry.day, entry.adopted) == ("ABC123", "2026-11-25", True)
+        assert journal.is_paid_or_open(lost.order.order_ref)
+        assert journal.open_tasks() == []
+        opened_attempt(journal)
+        assert journal.verify() is None
+
+
+def test_running_it_again_adopts_nothing_more(path):
+    books = Books()
+    books.book(an_effect())
+    books.book(an_effect(), "reversal")
+    assert len(recover(path, books).adopted) == 2
+    again = recover(path, books)
+    assert (again.adopted, again.differ, again.was_halted) == ((), (), "")
+
+
+@pytest.mark.parametrize("reply", [None, Lost("no answer")])
+def test_until_every_day_is_answered_no_payment_is_begun(path, reply):
+    books = Books(silent={BATCH - 1}, reply=reply)
+    with Journal(path) as journal:
+        journal.halt("sequence_reused")
+    found = recover(path, books)
+    assert (found.complete, found.unanswered, found.compared) == (False, (BATCH - 1,), 1)
+    with Journal(path) as journal:
+        assert journal.halted == "sequence_reused"
+        assert journal.open_tasks() == [], "nothing hangs on an answer that did not come"
+    books.silent.clear()
+    assert recover(path, books).complete
+    with Journal(path) as journal:
+        assert journal.halted == ""
+
+
+def test_an_answer_about_another_batch_is_none(path):
+    class Wrong(Books):
+        def send(self, exchange):
+            told = super().send(exchange)
+            return Told(msgspec.structs.replace(told.message, closes=1))
+
+    assert not recover(path, Wrong(), days=1).complete
+
+
+def test_a_damaged_journal_is_mended_and_filled(path):
+    books = Books()
+    with Journal(path) as journal:
+        kept, lost = paid(journal), paid(journal)
+        books.book(kept)
+        books.book(lost)
+    raw(path, *UNGUARDED, "DELETE FROM entries WHERE seq > 2")
+    path.with_name("journal.sqlite.mark").unlink()
+    content = bytearray(path.read_bytes())
+    content[:16] = bytes(16)
+    path.write_bytes(content)
+    mended = mend_if_damaged(path, lambda: NOON)
+    assert mended.saved == 2
+    found = recover(path, books, mended=mended)
+    assert (found.was_halted, [one.ref for one in found.adopted]) == ("recovering", [lost.ref])
+    assert mend_if_damaged(path, lambda: NOON) is None
+
+
+def test_what_is_open_is_not_adopted_and_what_differs_is_told(path):
+    books = Books()
+    with Journal(path) as journal:
+        only_here = paid(journal)
+        waiting, _ = opened_attempt(journal)
+        books.book(waiting)
+    found = recover(path, books)
+    assert (found.adopted, found.open_attempts) == ((), 1)
+    assert [(one.ref, one.kiosk, one.acquirer) for one in found.differ] == [(only_here.ref, 3850, None)]
+    with Journal(path) as journal:
+        journal.conclude(waiting.ref, APPROVED)
+
+
+def test_settled_batches_are_not_asked_about(path):
+    books = Books()
+    with Journal(path) as journal:
+        journal.settle(BATCH - 1, b"{}")
+    recover(path, books, days=30)
+    assert [request.closes for request in books.asked] == [BATCH]
