@@ -82,6 +82,7 @@ from kiosk.domain.payment import (
     ReversalAcknowledged,
     Reverse,
     Reversing,
+    Sent,
     StartCamera,
     State,
     StopCamera,
@@ -430,10 +431,13 @@ class Kernel:
     def _not_sent(self, ref: str, *, answered: bool) -> Event:
         """Never reached the acquirer: accepted in its name where it allows that, else nothing is charged.
 
-        `answered`: somebody was there, and TLS failed: that is no acquirer that can't be reached.
+        `answered`: somebody was there, and TLS failed: that is no acquirer that can't be reached. Where it is
+        told too late (a name that nobody resolves takes long), the payer was told that it is not final, and a
+        reversal may be written: then nothing is accepted any more.
         """
         effect, self._on_its_way = self._on_its_way, None
-        if effect is None or effect.ref != ref or effect.pin is not None or answered:
+        awaited = isinstance(self.state, Sent) and self.state.ref == ref
+        if effect is None or effect.ref != ref or effect.pin is not None or answered or not awaited:
             return CouldNotSend(ref)
         try:
             answer = self.offline(effect)
@@ -445,7 +449,7 @@ class Kernel:
         """Seal the PIN for a fresh attempt, and overwrite it: it goes no further than this."""
         policy = self.setting.policy
         try:
-            if isinstance(self.state, PinEntry) and policy is not None and policy.pin_key is not None:
+            if self._takes_pin() and policy is not None and policy.pin_key is not None:
                 ref = new_ref(self._clock)
                 event: Event = PinSealed(ref, seal_pin(typed.pin, ref, policy.pin_key))
             else:
@@ -455,6 +459,13 @@ class Kernel:
         finally:
             typed.pin.wipe()
         self._step(event)
+
+    def _takes_pin(self) -> bool:
+        """A PIN page is shown, and wrong PINs typed on it have not locked its payer since."""
+        shown = self.state
+        return isinstance(shown, PinEntry) and not isinstance(
+            self._standing(lockout.of_payer(shown.payer.token)), lockout.Locked
+        )
 
     def _reverse(self, order: Order, ref: str) -> None:
         """Frozen and durable first here too; what can't be written now is tried again with the next one."""

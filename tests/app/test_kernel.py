@@ -1140,6 +1140,19 @@ def test_wrong_pins_and_denied_recognitions_lock_their_payer_and_nobody_else(pin
     assert isinstance(pin_shop.kernel.state, Identified)
 
 
+def test_a_payer_who_is_locked_by_a_wrong_pin_sends_no_other_from_the_same_page(pin_shop: Shop) -> None:
+    for _ in range(4):
+        pin_shop.kernel.contradicted("ming")
+    pin_shop.offer(6_000)
+    pin_shop.look(unit(1))
+    type_pin(pin_shop)
+    pin_shop.reply(declined("wrong_pin"))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    assert type_pin(pin_shop).reveal() == b""
+    assert isinstance(pin_shop.kernel.state, Refused)
+    assert pin_shop.acquirer.operations() == ["payment"]
+
+
 def test_counts_that_can_t_be_read_lock_and_counts_that_can_t_be_written_stop_nobody(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1170,6 +1183,21 @@ def test_what_could_not_be_sent_is_accepted_where_the_acquirer_allows_it(shop: S
     shop.pay(order_ref="O-2")
     shop.reply(Unsent("no route"))
     assert isinstance(shop.kernel.state, NotSent)
+
+
+def test_what_was_not_sent_but_is_told_too_late_is_not_accepted_offline(shop: Shop) -> None:
+    asked = []
+    shop.kernel.offline = asked.append  # type: ignore[assignment]
+    shop.pay()
+    shop.later(20_000)
+    assert isinstance(shop.kernel.state, Unknown)
+    shop.reply(Unsent("gaierror: Temporary failure in name resolution"), 0)
+    assert not asked
+    for _ in range(60):
+        shop.later(1_000)
+    assert shop.acquirer.operations()[-1] == "reversal"
+    shop.reply(ReversalConfirmed())
+    assert shop.till.ends == [Result.REVERSED]
 
 
 def test_neither_a_pin_nor_a_stranger_at_the_acquirer_s_address_is_ever_accepted_offline(
