@@ -6,7 +6,7 @@ asks again while one is open goes on with that one: a refund that was interrupte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal
@@ -30,7 +30,7 @@ from kiosk.acquirer.operations import (
     reconciliation_request,
     refund_request,
 )
-from kiosk.app.kernel import Kernel
+from kiosk.app.kernel import Kernel, Setting
 from kiosk.app.outbox import Outbox
 from kiosk.domain.aftersale import (
     Comparison,
@@ -101,11 +101,7 @@ class AfterSale:
 
     def refunds(self, payment: PaymentEntry) -> list[Refund]:
         """Its refunds, oldest first, open and declined ones too."""
-        currency = payment.order.amount.currency
-        return [
-            Refund(task.number, Money(task.minor, currency), Result(task.result) if task.result else None)
-            for task in self._tasks(payment.ref, "refund")
-        ]
+        return _refunds(payment, self._tasks(payment.ref, "refund"))
 
     def left(self, payment: PaymentEntry) -> Money:
         """What can still be refunded of it."""
@@ -294,29 +290,9 @@ class AfterSale:
 
     def refund_slip(self, task: Task) -> Receipt | None:
         """The receipt of a refund that was given; None while, or because, it was not."""
-        payment, answer = self._journal.payment(task.ref), answer_of(task)
-        if payment is None or answer is None or answer.result is not Result.APPROVED:
-            return None
-        setting, currency = self._kernel.setting, payment.order.amount.currency
-        before = [refund for refund in self.refunds(payment) if refund.number <= task.number]
-        return Receipt(
-            outcome=Outcome.VOIDED if answer.code == "voided" else Outcome.REFUNDED,
-            payee=payment.order.payee,
-            terminal_id=setting.terminal.terminal_id,
-            mode=setting.terminal.mode,
-            order_ref=payment.order.order_ref,
-            ref=payment.ref,
-            amount=Money(task.minor, currency),
-            when=datetime.fromtimestamp(task.at, setting.timezone),
-            approval=answer.approval,
-            rrn=answer.rrn,
-            masked_payer=answer.masked_payer,
-            provider=setting.policy.provider if setting.policy else "",
-            licence=setting.policy.licence if setting.policy else "",
-            paid=payment.order.amount,
-            left=left_of(payment.order.amount, before),
-            number=task.number,
-        )
+        payment = self._journal.payment(task.ref)
+        tasks = self._tasks(task.ref, "refund")
+        return None if payment is None else refund_receipt(self._kernel.setting, payment, tasks, task)
 
     def close_slip(self, closed: Closed) -> CloseSlip:
         """The close of a batch for printing."""
@@ -389,6 +365,45 @@ def answer_of(task: Task) -> Answer | None:
         return msgspec.json.decode(task.answer, type=Answer)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise ProtocolError(f"the answer of {task.key} is damaged: {error}") from None
+
+
+def refund_receipt(
+    setting: Setting, payment: PaymentEntry, tasks: Sequence[Task], task: Task
+) -> Receipt | None:
+    """The receipt of the refund `task` among the `tasks` of its payment; None while, or because, it was not
+    given."""
+    answer = answer_of(task)
+    if answer is None or answer.result is not Result.APPROVED:
+        return None
+    paid = payment.order.amount
+    before = [refund for refund in _refunds(payment, tasks) if refund.number <= task.number]
+    return Receipt(
+        outcome=Outcome.VOIDED if answer.code == "voided" else Outcome.REFUNDED,
+        payee=payment.order.payee,
+        terminal_id=setting.terminal.terminal_id,
+        mode=setting.terminal.mode,
+        order_ref=payment.order.order_ref,
+        ref=payment.ref,
+        amount=Money(task.minor, paid.currency),
+        when=datetime.fromtimestamp(task.at, setting.timezone),
+        approval=answer.approval,
+        rrn=answer.rrn,
+        masked_payer=answer.masked_payer,
+        provider=setting.policy.provider if setting.policy else "",
+        licence=setting.policy.licence if setting.policy else "",
+        paid=paid,
+        left=left_of(paid, before),
+        number=task.number,
+    )
+
+
+def _refunds(payment: PaymentEntry, tasks: Sequence[Task]) -> list[Refund]:
+    currency = payment.order.amount.currency
+    return [
+        Refund(task.number, Money(task.minor, currency), Result(task.result) if task.result else None)
+        for task in tasks
+        if task.operation == "refund"
+    ]
 
 
 def dispute_of(task: Task) -> DisputeAnswer | None:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from kiosk.acquirer.journal import Journal, Task
-from kiosk.acquirer.messages import AnswerMessage, parse
 from kiosk.acquirer.offline import advice_request, local_approval, seal_sale
 from kiosk.acquirer.signing import SigningKey
+from kiosk.app.aftersale import answer_of
 from kiosk.app.kernel import Setting
 from kiosk.domain import limits
-from kiosk.domain.errors import ProtocolError
 from kiosk.domain.offline import Doubt, OfflineSetting, Sale, Waiting, refusal
 from kiosk.domain.payment import Answer, Authorise, Result
 from kiosk.domain.ports import Clock
@@ -39,7 +38,7 @@ class StoredSale:
 
 def stored_sales(tasks: Sequence[Task]) -> list[StoredSale]:
     """The offline sales among the journal's tasks, in their order."""
-    return [StoredSale(task, _answer(task)) for task in tasks if task.operation == "advice"]
+    return [StoredSale(task, answer_of(task)) for task in tasks if task.operation == "advice"]
 
 
 def waiting(tasks: Sequence[Task]) -> Waiting:
@@ -125,13 +124,3 @@ class OfflineSales:
 
     def _day(self, now: float) -> date:
         return datetime.fromtimestamp(now, self._setting().timezone).date()
-
-
-def _answer(task: Task) -> Answer | None:
-    """What a task ended with. Only a verified answer's body ends one; a bare result says enough too."""
-    if task.result is None:
-        return None
-    try:
-        return parse(task.answer or b"", AnswerMessage).answer()
-    except ProtocolError:
-        return Answer(Result(task.result))

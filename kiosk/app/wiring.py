@@ -32,6 +32,7 @@ from kiosk.app.config import Config, default_data_dir, load
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
 from kiosk.app.limits import MerchantLimits
 from kiosk.app.look import CameraLooker
+from kiosk.app.offline import OfflineSales
 from kiosk.app.outbox import Outbox
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.staff import StaffStore
@@ -484,6 +485,14 @@ def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> 
             check_key=base.check_key,
         )
         kernel.merchant = base.limits.in_force
+        kernel.offline = OfflineSales(
+            journal,
+            base.clock,
+            own=base.config.offline.setting(),
+            setting=lambda: kernel.setting,
+            merchant=kernel.merchant,
+            key=base._key_now,
+        ).accept
         outbox = Outbox(journal, workers, base.clock, kernel.post, base.withdrawals)
         kernel.on_tick.append(outbox.tick)
         try:

@@ -48,6 +48,7 @@ from kiosk.domain.payment import (
     Unknown,
 )
 from kiosk.domain.pin import Pin
+from kiosk.domain.receipt import OFFLINE_CODE
 
 if TYPE_CHECKING:
     from kiosk.app.look import CameraLooker
@@ -232,6 +233,9 @@ def _report(state: State, order: Order, kiosk: Kiosk, code: Exit, *, as_json: bo
 
 def _line(state: State, order: Order, kiosk: Kiosk) -> str:
     match state:
+        case Approved(ref=ref, answer=answer) if answer.code == OFFLINE_CODE:
+            paid = f"{order.amount} OFFLINE order {order.order_ref} approval {answer.approval} ref {ref}"
+            return f"APPROVED {paid} (charged when the acquirer is reached again)"
         case Approved(ref=ref, answer=answer):
             return f"APPROVED {order.amount} order {order.order_ref} approval {answer.approval} ref {ref}"
         case Declined(answer=answer) if answer.code == "order_paid":

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QBuffer, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QGuiApplication, QImage, QPainter
 
 from kiosk import qr
 from kiosk.domain.columns import RIGHT_TO_LEFT_MARK, width
 from kiosk.domain.errors import OperatorError
 
-__all__ = ["picture"]
+__all__ = ["as_png", "picture"]
 
 CELL_PX: Final = 12.0
 """A column: 42 of them are 504 of the 576 dots that 80 mm paper has, 32 are 384 of 58 mm's."""
@@ -56,6 +56,14 @@ def picture(text: str, *, columns: int, code: str = "") -> QImage:
     finally:
         painter.end()
     return image
+
+
+def as_png(image: QImage) -> bytes:
+    """The picture as a PNG file's bytes."""
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    image.save(buffer, "PNG")  # type: ignore[call-overload]  # the stubs want bytes; Qt takes text
+    return bytes(buffer.data().data())
 
 
 def _draw_line(painter: QPainter, line: str, left: float, top: float, columns: int) -> None:
