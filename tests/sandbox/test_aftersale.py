@@ -482,3 +482,16 @@ def test_no_order_of_calls_gives_back_more_than_was_taken_or_pays_an_order_twice
         assert row.debited_minor == max(0, paid - refunded)
     (balance,) = offline.ledger._db.execute("SELECT coalesce(sum(minor), 0) FROM postings").fetchone()
     assert balance == 0
+    held = offline.ledger.bookings("m-100/s-1/t-7", 1)
+    items = [
+        Item(ref=one.attempt.ref, kind=one.kind, number=one.number, minor=one.minor)
+        for one in held
+        if one.attempt.order_ref in orders
+    ]
+    told = offline.close(items, settle=False).differences
+    assert {(one.ref, one.kind, one.number) for one in told} == {
+        (one.attempt.ref, one.kind, one.number) for one in held if one.attempt.order_ref not in orders
+    }
+    counted = offline.ledger.taken_at("m-100/s-1/t-7", 0)
+    approved_rows = [row for row in offline.ledger.rows() if row.attempt.result is Result.APPROVED]
+    assert counted == (len(approved_rows), sum(row.attempt.amount.minor for row in approved_rows))
