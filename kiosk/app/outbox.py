@@ -3,7 +3,7 @@
 Refunds, advices, disputes and closes are tasks of the journal; withdrawals of consent lie in a file beside
 it, because they are never refused, whoever holds the journal. One call is under way at a time. Two about the
 same payment go in the order in which they were written, and so do all advices; one that the acquirer does not
-answer holds up no others. A task ends by a verified word about it and by nothing else.
+answer holds up no others. A task ends by a verified word: an answer, or that it can never be treated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kiosk.acquirer.operations import (
 from kiosk.app.kernel import Acquirer
 from kiosk.app.withdrawals import Withdrawals
 from kiosk.domain.errors import OperatorError
-from kiosk.domain.payment import Result
+from kiosk.domain.payment import Answer, Result
 from kiosk.domain.ports import Clock
 
 __all__ = ["DELAYS_MS", "Outbox"]
@@ -38,6 +38,8 @@ DELAYS_MS: Final = (5_000, 10_000, 30_000, 60_000, 300_000)
 ANSWER_MS: Final = 40_000
 """A call that was neither answered nor given up by then was dropped on the way to its worker: send again."""
 WITHDRAWAL: Final = "withdrawal:"
+NEVER: Final = ("sequence_reused", "other_content")
+"""Another call has this one's sequence or key: it was not treated, and the same bytes never will be."""
 
 
 @dataclass(slots=True)
@@ -145,8 +147,8 @@ class Outbox:
             return
         self._line = _Rest()
         try:
-            if isinstance(reply, Lost) and reply.code == "sequence_reused":
-                self._journal.halt("sequence_reused")  # an older copy of the journal was put back
+            if isinstance(reply, Lost) and reply.code in NEVER:
+                self._journal.halt(reply.code)  # an older copy of the journal was put back
             ended = self._withdrawn(exchange, reply) or self._ended(key, exchange, reply)
         except OperatorError as failure:  # an end that can't be written was not heard: it is asked for again
             self.failure, ended = failure, False
@@ -182,6 +184,10 @@ class Outbox:
                         copy=False,
                     )  # fmt: skip
                 self._journal.conclude_task(key, str(answer.result), msgspec.json.encode(answer))
+            case Lost(code=code) if code in NEVER and task.operation in ("refund", "advice"):
+                # left open, it would halt the journal again after each recovery, and no day could be closed
+                refused = Answer(Result.DECLINED, code)
+                self._journal.conclude_task(key, str(refused.result), msgspec.json.encode(refused))
             case Told(DisputeAnswer() as filed):
                 self._journal.conclude_task(key, "filed", encode(filed))
             case Told(ReconciliationAnswer() as closed):

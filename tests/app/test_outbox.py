@@ -15,6 +15,7 @@ from kiosk.acquirer.client import Lost, Reply, Told, Unsent, Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange
 from kiosk.acquirer.operations import PayerAnswer, advice_request, refund_request
+from kiosk.app.aftersale import answer_of
 from kiosk.app.outbox import ANSWER_MS, DELAYS_MS, Outbox
 from kiosk.app.withdrawals import Withdrawals
 from kiosk.domain.aftersale import Refund, left_of, plan_refund
@@ -233,14 +234,27 @@ def test_an_end_that_can_t_be_written_was_not_heard(line: Line, monkeypatch: pyt
     assert line.outbox.waiting() == []
 
 
-def test_a_sequence_that_was_used_before_halts_a_journal_that_is_an_older_copy(line: Line) -> None:
+@pytest.mark.parametrize("code", ["sequence_reused", "other_content"])
+@pytest.mark.parametrize("kind", ["refund", "advice"])
+def test_what_can_never_be_treated_halts_an_older_copy_once_and_ends(
+    line: Line, kind: str, code: str
+) -> None:
     effect = an_effect()
-    line.sold(effect)
-    key = line.refund(effect, 10)
-    line.tick()
-    line.answer(Lost("refused: sequence_reused", "sequence_reused"))
-    assert line.journal.halted
-    assert line.outbox.waiting() == [key]
+    if kind == "advice":
+        key = line.offline(effect)
+    else:
+        line.sold(effect)
+        key = line.refund(effect, 10)
+    assert line.tick() == [key]
+    line.answer(Lost(f"refused: {code}", code))
+    assert line.journal.halted == code
+    (task,) = line.journal.tasks_of(effect.ref)
+    ended = answer_of(task)
+    assert ended is not None
+    assert (task.result, ended.code) == ("declined", code)
+    line.journal.resume()
+    assert line.tick(10**6) == []
+    assert not line.journal.halted
 
 
 def test_a_withdrawal_waits_behind_money_and_outlives_a_restart(line: Line) -> None:
