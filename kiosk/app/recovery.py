@@ -82,12 +82,17 @@ class Recovery:
         journal, today = self.journal, self._day(self.clock.utc_s())
         halted, newest = journal.halted, journal.batch(today)
         adopted, differ, unanswered = list[Difference](), list[Difference](), list[int]()
-        batches = range(max(journal.settled_batch(), newest - days) + 1, newest + 1)
-        for batch in batches:
+        days = max(days, 1)  # nothing may be begun where nothing was compared
+        batch, compared, furthest = max(journal.settled_batch(), newest - days), 0, newest + days
+        while batch < newest:
+            batch += 1
             answer = self._compare(batch, today)
             if answer is None:
                 unanswered.append(batch)
                 continue
+            compared += 1
+            if answer.settled and batch == newest < furthest:  # closed after the copy was made: what was
+                newest += 1  # sold since belongs to the next one, and so does what will be
             for difference in answer.differences:
                 if self._adopt(difference, batch, today):
                     adopted.append(difference)
@@ -99,7 +104,7 @@ class Recovery:
         return Recovered(
             mended,
             halted,
-            len(batches) - len(unanswered),
+            compared,
             tuple(unanswered),
             tuple(adopted),
             tuple(found for found in differ if found.ref not in still_open),
@@ -109,7 +114,7 @@ class Recovery:
     def _compare(self, batch: int, today: date) -> ReconciliationAnswer | None:
         """The acquirer's view of `batch`; None when it gave none. Written down like all that is sent."""
         bookings = [one for one in self.journal.bookings(batch) if one.currency == self.currency]
-        now = self.clock.utc_s()
+        now, own = self.clock.utc_s(), max(self.journal.batch(today), batch)
         exchange = reconciliation_request(
             self.terminal,
             new_ref(self.clock),
@@ -121,11 +126,11 @@ class Recovery:
                 Item(ref=one.ref, kind=one.kind, number=one.number, minor=one.minor) for one in bookings
             ),
             sequence=self.journal.next_sequence(),
-            batch=self.journal.batch(today),
+            batch=own,
             created_utc=now,
             previous=self.journal.last_hash,
         )
-        self.journal.open_task(exchange, None, day=today)
+        self.journal.open_task(exchange, None, day=today, batch=own)
         key = exchange.idempotency_key or ""
         match self.acquirer.send(exchange):
             case Told(ReconciliationAnswer() as answer) if answer.closes == batch:

@@ -38,6 +38,7 @@ class Books:
     silent: set[int] = field(default_factory=set)
     asked: list[ReconciliationRequest] = field(default_factory=list)
     reply: object = None
+    settled: set[int] = field(default_factory=set)
 
     def book(self, effect, kind="payment", batch=BATCH):
         one = Difference(
@@ -70,7 +71,7 @@ class Books:
             operation="reconciliation",
             ref=request.ref,
             closes=request.closes,
-            settled=False,
+            settled=request.closes in self.settled,
             totals=(),
             differences=tuple(differences),
         )
@@ -185,3 +186,29 @@ def test_settled_batches_are_not_asked_about(path):
         journal.settle(BATCH - 1, b"{}")
     recover(path, books, days=30)
     assert [request.closes for request in books.asked] == [BATCH]
+
+
+def test_what_was_sold_after_a_close_that_the_copy_does_not_know_comes_back_too(path):
+    books = Books(settled={BATCH, BATCH + 1})
+    before, after, last = an_effect(), an_effect(), an_effect()
+    books.book(before)
+    books.book(after, batch=BATCH + 1)
+    books.book(last, batch=BATCH + 2)
+    found = recover(path, books)
+    assert [one.ref for one in found.adopted] == [before.ref, after.ref, last.ref]
+    assert (found.compared, found.complete) == (4, True)
+    with Journal(path) as journal:
+        assert journal.batch(TODAY) == BATCH + 2, "what is sold now is not refused as of a closed batch"
+        assert journal.open_batches() == [BATCH, BATCH + 1, BATCH + 2]
+    assert recover(path, books).adopted == ()
+
+
+def test_an_acquirer_that_calls_every_batch_closed_is_not_asked_for_ever(path):
+    assert recover(path, Books(settled=set(range(BATCH, BATCH + 9)))).compared == 4
+
+
+def test_nothing_is_begun_where_nothing_was_compared(path):
+    with Journal(path) as journal:
+        journal.halt("sequence_reused")
+    found = recover(path, Books(silent={BATCH}), days=0)
+    assert (found.complete, found.unanswered) == (False, (BATCH,))
