@@ -406,6 +406,7 @@ class Kernel:
         """The order of these lines is the promise: frozen and durable first, sent second."""
         now, policy = self._clock.utc_s(), self.setting.policy
         try:
+            self._check_again(effect)
             exchange = payment_request(
                 self.setting.terminal,
                 effect,
@@ -427,6 +428,15 @@ class Kernel:
         self._masked[effect.ref] = effect.payer.masked_name
         self._on_its_way = effect
         self._submit(exchange, behind=False)
+
+    def _check_again(self, effect: Authorise) -> None:
+        """The caps at the press: since the look, the clock may have been set back into a day that is used up.
+
+        OperatorError: over one of them.
+        """
+        verdict = self._verdict(effect.order, effect.payer)
+        if isinstance(verdict, limits.OverLimit):
+            raise OperatorError(f"over {verdict.kind.value} since the look", do="Check the clock.")
 
     def _not_sent(self, ref: str, *, answered: bool) -> Event:
         """Never reached the acquirer: accepted in its name where it allows that, else nothing is charged.

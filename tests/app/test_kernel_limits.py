@@ -12,7 +12,17 @@ from kiosk.acquirer.client import Verified
 from kiosk.domain.decision import Reason
 from kiosk.domain.limits import LimitKind, Limits
 from kiosk.domain.money import Money
-from kiosk.domain.payment import Answer, Approved, Done, Identified, Order, Refused, Result
+from kiosk.domain.payment import (
+    Answer,
+    Approved,
+    Confirm,
+    Done,
+    Identified,
+    NotSent,
+    Order,
+    Refused,
+    Result,
+)
 
 from .test_kernel import NOON, Shop, unit
 
@@ -120,3 +130,19 @@ def test_a_clock_that_is_set_back_reopens_no_cap(shop: Shop, cap: str, back_s: i
     shop.look(unit(1))
     assert isinstance(shop.kernel.state, Refused)
     assert shop.kernel.state.reason is Reason.OVER_LIMIT
+
+
+def test_a_clock_set_back_between_look_and_press_does_not_open_a_day_that_is_used_up(shop: Shop) -> None:
+    signed(shop, per_person_day=1_500)
+    paid(shop, "O-1")
+    shop.clock.utc += 86_400
+    shop.offer(1000, "O-2")
+    shop.look(unit(1))
+    shop.clock.utc -= 86_400
+    before = len(shop.acquirer.sent)
+    shop.kernel.handle(Confirm())
+    shop.drain()
+    assert isinstance(shop.kernel.state, NotSent)
+    assert len(shop.acquirer.sent) == before
+    assert "per_person_day" in str(shop.kernel.failure)
+    assert shop.journal.attempts_of("O-2") == []

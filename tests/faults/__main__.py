@@ -22,6 +22,7 @@ ZEROS = {
     "double_debit": "double debits",
     "unknown_approval": "approved payments that the kiosk does not know",
     "stuck": "orders stuck",
+    "over_cap": "days above their cap",
     "books": "other differences between the books",
     "crash": "crashes that nobody asked for",
 }

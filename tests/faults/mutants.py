@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
+from datetime import date
 from typing import Any
+
+import msgspec
 
 from kiosk.acquirer.client import Lost, Unsent
 from kiosk.acquirer.journal import OpenAttempt
+from kiosk.acquirer.messages import Exchange, PaymentRequest, new_ref
 from kiosk.app.kernel import Kernel, _Replied
+from kiosk.app.offline import OfflineSales
+from kiosk.app.outbox import Outbox
 from kiosk.domain.errors import OperatorError
-from kiosk.domain.payment import Authorise, Effect, Event, Order, Result, ReversalAcknowledged
+from kiosk.domain.offline import Doubt
+from kiosk.domain.payment import (
+    Answer,
+    Authorise,
+    Effect,
+    Event,
+    Order,
+    PinEntry,
+    PinSealed,
+    Result,
+    ReversalAcknowledged,
+)
 from kiosk.sandbox.authorise import Authoriser, Treated
 
 from .world import DiskJournal, Parts
@@ -101,6 +120,88 @@ class KeepsTheMoney(Authoriser):
         return treated
 
 
+class AsksForNoPin(Authoriser):
+    """Whatever PIN is typed is the right one."""
+
+    def _pin_refusal(self, request: PaymentRequest) -> str:
+        return ""
+
+
+class RetriesAPinUnderTheSameRef(Kernel):
+    """A wrong PIN leads to another one for the same attempt; its first answer is taken for the next one's."""
+
+    _first = ""
+
+    def _step(self, event: Event) -> None:
+        if isinstance(event, PinSealed) and isinstance(self.state, PinEntry):
+            if not self.state.tries:
+                self._first = event.ref
+            event = replace(event, ref=self._first)
+        super()._step(event)
+
+
+class ForgetsItsAdvice(DiskJournal):
+    """A sale is accepted offline, and what would tell the acquirer of it is not written."""
+
+    def conclude_offline(self, ref: str, advice_exchange: Exchange, answer: Answer, *, day: date) -> None:
+        self.conclude(ref, answer)
+
+
+class PaysForAnAdvice(Outbox):
+    """A sale that was accepted offline is sent as a payment of its own, not as what it is."""
+
+    def _next(self, now: int) -> tuple[str, Exchange] | None:
+        following = super()._next(now)
+        if following is None or following[1].operation != "advice":
+            return following
+        key, advice = following
+        sale = msgspec.json.decode(advice.body or b"")["sale"].split(".")[1]
+        body = msgspec.json.decode(base64.urlsafe_b64decode(sale + "=="))
+        del body["offline"]
+        body["ref"], body["sequence"] = new_ref(self._clock), body["sequence"] + 1_000
+        once = f"{body['ref']}:payment:1"
+        return key, Exchange(
+            body["ref"], "payment", "POST", "/v1/payments", msgspec.json.encode(body), once, body["sequence"]
+        )
+
+
+class SellsOfflineAboveItsCaps(OfflineSales):
+    """What the acquirer signed for sales without it is not held."""
+
+    def _doubt(self, effect: Authorise, now: float) -> Doubt | None:
+        doubt = super()._doubt(effect, now)
+        return None if doubt in (Doubt.OVER_COUNT, Doubt.OVER_TOTAL, Doubt.OVER_AMOUNT) else doubt
+
+
+class NumbersARefundAnew(Outbox):
+    """A refund that is not answered is sent again as a new one."""
+
+    def _next(self, now: int) -> tuple[str, Exchange] | None:
+        following = super()._next(now)
+        if following is None or following[1].operation != "refund" or not self._rest(following[0]).tries:
+            return following
+        key, refund = following
+        body = msgspec.json.decode(refund.body or b"")
+        body["number"] += 10
+        body["sequence"] += 1_000
+        again = f"{refund.ref}:refund:{body['number']}"
+        return key, replace(refund, body=msgspec.json.encode(body), idempotency_key=again)
+
+
+class WritesTheWrongEndOfARefund(DiskJournal):
+    """A refund that was approved is written down as declined: it may be asked for again."""
+
+    def conclude_task(self, key: str, result: str, answer: bytes) -> None:
+        super().conclude_task(key, "declined" if ":refund:" in key else result, answer)
+
+
+class ForgetsWhichDayItWas(DiskJournal):
+    """Days go by the clock alone: set back over midnight, it opens the cap again."""
+
+    def latest_s(self) -> float:
+        return 0.0
+
+
 MUTANTS = {
     mutant.__name__: parts
     for mutant, parts in (
@@ -112,5 +213,13 @@ MUTANTS = {
         (LetsAnOrderBePaidAgain, Parts(journal=LetsAnOrderBePaidAgain)),
         (LeavesNoTombstone, Parts(authoriser=LeavesNoTombstone)),
         (KeepsTheMoney, Parts(authoriser=KeepsTheMoney)),
+        (AsksForNoPin, Parts(authoriser=AsksForNoPin)),
+        (RetriesAPinUnderTheSameRef, Parts(kernel=RetriesAPinUnderTheSameRef)),
+        (ForgetsItsAdvice, Parts(journal=ForgetsItsAdvice)),
+        (PaysForAnAdvice, Parts(outbox=PaysForAnAdvice)),
+        (SellsOfflineAboveItsCaps, Parts(offline=SellsOfflineAboveItsCaps)),
+        (NumbersARefundAnew, Parts(outbox=NumbersARefundAnew)),
+        (WritesTheWrongEndOfARefund, Parts(journal=WritesTheWrongEndOfARefund)),
+        (ForgetsWhichDayItWas, Parts(journal=ForgetsWhichDayItWas)),
     )
 }

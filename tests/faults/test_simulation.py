@@ -34,7 +34,9 @@ def test_no_schedule_of_faults_loses_or_doubles_money(folder: Path, chunk: int) 
     # the faults were there, and so were the payments
     assert summary.met.keys() >= {"attempt approved", "attempt declined", "attempt reversed", "disk full"}
     assert summary.met.keys() >= {"lost", "doubled", "late", "corrupted", "network replaced", "clock jumped"}
-    assert summary.met.keys() >= {"kiosk killed after payment is written", "acquirer killed at arrival"}
+    assert summary.met.keys() >= {"kiosk killed at rest", "acquirer killed at arrival"}
+    assert summary.met.keys() >= {"right PIN typed", "wrong PIN typed", "outage", "both clocks jumped"}
+    assert summary.met.keys() >= {"offline sale approved", "refund approved", "refund refused here"}
 
 
 def test_quick_schedules_go_as_those_with_real_signatures_and_files_go(folder: Path) -> None:
@@ -61,7 +63,7 @@ def test_each_known_way_to_lose_money_is_found(folder: Path, mutant: str, seeds:
 def test_a_forgotten_tombstone_is_found(folder: Path) -> None:
     """It takes a payment that comes after its reversal, and before its signature is too old."""
     place = Place(folder)
-    found = play(95, place, parts=MUTANTS["LeavesNoTombstone"]).violation
+    found = play(188, place, parts=MUTANTS["LeavesNoTombstone"]).violation
     assert found is not None
     assert found.kind in ("double_debit", "unknown_approval")
 

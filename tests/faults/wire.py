@@ -33,6 +33,7 @@ from kiosk.acquirer.signing import (
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.payment import Result
 from kiosk.domain.ports import Clock
+from kiosk.sandbox.aftersale import Aftersale
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
 from kiosk.sandbox.faults import Fault, Kind
 from kiosk.sandbox.keys import OwnKey, Terminals
@@ -210,9 +211,11 @@ class SealedWire:
 
     def __init__(self, keys: Keys, kiosk_clock: Clock, clock: Clock) -> None:
         self._who, self._kiosk_clock, self._clock = keys.kiosk.key_id, kiosk_clock, clock
+        self._find = keys.terminals.find
 
     def start(self, authoriser: Authoriser) -> None:
         self._authoriser, self._nonces = authoriser, NonceCache(self._clock.utc_s())
+        self._aftersale = Aftersale(authoriser, self._find)
         self._in_flight: set[str] = set()
 
     def sign(self, exchange: Exchange) -> Packet:
@@ -261,6 +264,10 @@ class SealedWire:
             return problem(409, "in_flight")
         if exchange.operation == "payment":
             return self._authoriser.payment(who, packet.body, decline=decline)
+        if exchange.operation == "refund":
+            return self._aftersale.refund(who, exchange.ref, packet.body)
+        if exchange.operation == "advice":
+            return self._aftersale.advice(who, packet.body)
         return self._authoriser.reversal(who, exchange.ref, packet.body)
 
     def hold(self, packet: Packet) -> None:

@@ -13,7 +13,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -22,14 +23,18 @@ import numpy as np
 
 from kiosk.acquirer import journal as journal_module
 from kiosk.acquirer.client import Lost, Reply, Unsent, Verified
-from kiosk.acquirer.journal import Journal
+from kiosk.acquirer.journal import Journal, PaymentEntry
 from kiosk.acquirer.journal_chain import Draft
-from kiosk.acquirer.messages import Exchange, Terminal
+from kiosk.acquirer.messages import CeilingTerms, Exchange, OfflineTerms, Terminal, encode
+from kiosk.app.aftersale import AfterSale
 from kiosk.app.kernel import TICK_MS, Kernel, LookDone, Setting
+from kiosk.app.offline import OfflineSales
+from kiosk.app.outbox import Outbox
 from kiosk.domain.decision import Candidate, FalseMatchBound, LookOutcome, Thresholds
 from kiosk.domain.errors import OperatorError
-from kiosk.domain.limits import Limits, Policy
+from kiosk.domain.limits import Limits, OfflineCaps, PinKey, Policy
 from kiosk.domain.money import Money
+from kiosk.domain.offline import OfflineSetting
 from kiosk.domain.payment import (
     Answer,
     Cancel,
@@ -46,15 +51,18 @@ from kiosk.domain.payment import (
     PayAnotherWay,
     Payer,
     PayWithFace,
+    PinEntry,
     Result,
     Reversing,
     State,
     Tick,
     Unknown,
 )
+from kiosk.domain.pin import Pin, PinTyped
 from kiosk.sandbox import ledger as ledger_module
-from kiosk.sandbox.authorise import Authoriser
-from kiosk.sandbox.ledger import Ledger
+from kiosk.sandbox.authorise import DEFAULT_PIN, Authoriser, Terms
+from kiosk.sandbox.ledger import Ledger, LedgerRow
+from kiosk.sandbox.sealed import SealedTo
 
 from .wire import HURTS, Keys, Packet, SealedWire, SignedWire
 
@@ -62,20 +70,39 @@ __all__ = ["Parts", "Place", "Violation", "World", "play"]
 
 NOON: Final = 1_800_014_400.0
 """Noon in UTC: a sandbox's day is far from its end, a clock that jumps comes to another one."""
-AMOUNT: Final = Money(3850, "CNY")
-ORDERS: Final = 3
+TO_MIDNIGHT_S: Final = 4 * 3_600
+"""From `NOON` to the end of the store's day."""
+AMOUNTS: Final = (1_200, 3_850, 12_000, 2_500)
+"""What each order costs: one is above `PIN_ABOVE`; of the others only the two cheapest fit into `CAP`."""
+ORDERS: Final = len(AMOUNTS)
+PIN_ABOVE: Final = 10_000
+CAP: Final = 5_000
+"""Of a person and day, where a schedule has one."""
+OFFLINE: Final = OfflineCaps(per_payment=3_000, count=2, total=3_700, age_s=86_400)
+TERMS: Final = Terms(
+    ceiling=CeilingTerms(per_payment=20_000, pin_above=PIN_ABOVE),
+    offline=OfflineTerms(
+        per_payment=OFFLINE.per_payment, count=OFFLINE.count, total=OFFLINE.total, age_s=OFFLINE.age_s
+    ),
+)
+"""The acquirer's own: it has no cap of a day, so that the kiosk's is the only one."""
+POLICY: Final = Policy(
+    1, int(NOON) + 30 * 86_400, "CNY", "Pay", "LIC-1", True, Limits(per_payment=20_000, pin_above=PIN_ABOVE)
+)
 SETTING: Final = Setting(
     Terminal("M-1", "S-1", "T-1", "test", "Shop"),
-    Policy(1, int(NOON) + 86_400, "CNY", "Pay", "LIC-1", True, Limits(per_payment=20_000)),
+    POLICY,
     Limits(),
     Thresholds(0.5, 0.4, 0.05, 0.01, FalseMatchBound((0.4, 0.5), (1e-3, 1e-4))),
     ZoneInfo("Asia/Shanghai"),
 )
+STAFF: Final = 7
 PROBE: Final = np.ones(1, np.float32)
+_NEVER: Final = 1 << 60
 HEALED_MS: Final = 60 * 60_000
 """When the network works again, nothing may stay open longer than this: the longest wait is 5 minutes."""
-LATE_MS: Final = ((1_500, 45_000), (45_000, 66_000))
-"""A late request: beside other calls, or with the reversal, and about when its signature is too old."""
+LATE_MS: Final = ((1_500, 45_000), (45_000, 66_000), (61_000, 65_200))
+"""A late request: beside other calls, with the reversal, or after it and just before its signature is old."""
 ANSWER_MS: Final = 15_000
 """The client's own time-out."""
 
@@ -112,6 +139,8 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.keys = Keys(folder)
+        self.sealed_to = SealedTo(folder / "pin.key")
+        (folder / "policy.json").write_bytes(encode(TERMS))
         self._journal, self._ledger = (
             sqlite3.connect(":memory:", isolation_level=None, factory=Disk) for _ in range(2)
         )
@@ -121,6 +150,17 @@ class Place:
         self._tables = [
             name for (name,) in self._ledger.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
         ]
+
+    def setting(self, *, offline: bool, capped: bool) -> Setting:
+        """The kiosk's, with the acquirer's key for PINs."""
+        key = self.sealed_to.terms()
+        policy = replace(
+            POLICY,
+            pin_key=PinKey(key.kid, key.key),
+            offline=OFFLINE if offline else None,
+            ceiling=replace(POLICY.ceiling, per_person_day=CAP if capped else None),
+        )
+        return replace(SETTING, policy=policy)
 
     def empty_disks(self) -> tuple[Disk, Disk]:
         """Empty, with every statement still prepared: schemas made anew would take longer than a payment.
@@ -154,9 +194,10 @@ class DiskJournal(Journal):
         super().__init__(path, now=world._kiosk_clock.utc_s)
         if world.ghost is not None:
             drafts, world.ghost = world.ghost, None
-            kind = drafts[0].kind
+            kind = drafts[-1].kind
             world.note(f"journal: the {kind} that failed is there", f"failed {kind} is there")
             super()._append(*drafts)
+            world.written(drafts)
 
     def _open(self) -> sqlite3.Connection:
         if self._disk is None:
@@ -169,7 +210,7 @@ class DiskJournal(Journal):
             super()._erase()
 
     def _append(self, *drafts: Draft) -> None:
-        kind = drafts[0].kind
+        kind = drafts[-1].kind
         self.world.kiosk_may_die(f"before {kind} is written")
         if self.world.fault(0.03):
             self.world.note(f"journal: disk full at {kind}", "disk full")
@@ -179,6 +220,7 @@ class DiskJournal(Journal):
             raise OperatorError("the journal can't be written (disk full)")
         super()._append(*drafts)
         self.world.ghost = None
+        self.world.written(drafts)
         self.world.kiosk_may_die(f"after {kind} is written")
 
 
@@ -220,11 +262,11 @@ class KioskClock:
         return self._world.ms - self.booted_ms
 
     def utc_s(self) -> float:
-        return NOON + self._world.ms / 1000 + self.off_s
+        return self._world.now_s() + self.off_s
 
 
 class AcquirerClock:
-    """The acquirer's clocks are right."""
+    """The acquirer's clocks are those of the world."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -233,7 +275,7 @@ class AcquirerClock:
         return self._world.ms
 
     def utc_s(self) -> float:
-        return NOON + self._world.ms / 1000
+        return self._world.now_s()
 
 
 class Till:
@@ -251,6 +293,8 @@ class Till:
     def handed_back(self, order: Order) -> None:
         if self._world.ledger.is_paid("M-1/S-1", order.order_ref):
             raise Violation("double_debit", f"{order.order_ref} was handed back to the till and is paid")
+        if order in self._world.accepted.values():
+            raise Violation("double_debit", f"{order.order_ref} was handed back and is accepted offline")
         self._world.note(f"till: {order.order_ref} handed back")
 
     def not_to_be_paid(self, order: Order) -> None:
@@ -267,6 +311,13 @@ class Eye:
 
     def stop(self) -> None:
         """The camera goes off."""
+
+
+class Nobody:
+    """Withdrawals of consent: there are none here, they move no money."""
+
+    def tokens(self) -> list[str]:
+        return []
 
 
 class People:
@@ -289,6 +340,8 @@ class Parts:
     kernel: type[Kernel] = Kernel
     journal: type[DiskJournal] = DiskJournal
     authoriser: type[Authoriser] = Authoriser
+    outbox: type[Outbox] = Outbox
+    offline: type[OfflineSales] = OfflineSales
 
 
 @dataclass
@@ -327,6 +380,18 @@ class World:
         self.met: Counter[str] = Counter()
         self.ghost: tuple[Draft, ...] | None = None
         self.ghosts: set[str] = set()
+        plain = dice.random() < 0.4
+        self.sells_offline, self.gives_back, self.capped = (
+            dice.random() < chance and not plain for chance in (0.6, 0.6, 0.4)
+        )
+        self.began_s = NOON + (TO_MIDNIGHT_S - dice.randrange(100, 600) if self.capped else 0)
+        self._off_s = 0.0
+        self._setting = place.setting(offline=self.sells_offline, capped=self.capped)
+        self.days: dict[str, date] = {}
+        self.pins: dict[str, bool] = {}
+        self.accepted: dict[str, Order] = {}
+        self.asked: Counter[str] = Counter()
+        self._typed_right = self._tasks_written = False
         self.weather = Weather.drawn(dice)
         self._flights: list[tuple[int, int, int, Callable[[], None]]] = []
         self._life = self._number = 0
@@ -380,11 +445,13 @@ class World:
             self.ledger.close()
         self.ledger = DiskLedger(self._place.folder / "ledger.sqlite", self, self._disks[1])
         clock: Any = self._acquirer_clock
-        self.wire.start(
-            self._parts.authoriser(
-                self.ledger, self._place.keys.policy, self._place.folder, clock, mode="test"
-            )
+        authoriser = self._parts.authoriser(
+            self.ledger, self._place.keys.policy, self._place.folder, clock, mode="test"
         )
+        authoriser.sealed_to = self._place.sealed_to
+        if not self.ledger.policy()[0]:
+            self.ledger.issue(1, encode(TERMS), POLICY.expires_s)
+        self.wire.start(authoriser)
         self.note("acquirer: up")
 
     def replace_network(self) -> None:
@@ -393,10 +460,25 @@ class World:
         self._network += 1
         self.weather = Weather.drawn(self.dice)
 
+    def change_reach(self) -> None:
+        """The acquirer can't be reached from now on, or again."""
+        down = self.weather.refused < 1
+        self.note("network: down" if down else "network: back", "outage" if down else "")
+        self.weather = Weather(refused=1.0) if down else Weather.drawn(self.dice)
+
     def jump_clock(self, off_s: float) -> None:
         """The kiosk's time of day is `off_s` seconds wrong from now on."""
         self.note(f"kiosk: clock is {off_s:+.0f} s off", "clock jumped")
         self._kiosk_clock.off_s = off_s
+
+    def jump_both_clocks(self, off_s: float) -> None:
+        """What both sides take their time from is wrong: past midnight, and back again."""
+        self.note(f"clocks: {off_s:+.0f} s off", "both clocks jumped")
+        self._off_s = off_s
+
+    def now_s(self) -> float:
+        """What the world's clocks say, seconds since 1970 (UTC)."""
+        return self.began_s + self.ms / 1000 + self._off_s
 
     # --- the kiosk's process ----------------------------------------------------------------------------
 
@@ -407,9 +489,10 @@ class World:
             self._kiosk_clock.booted_ms = self.ms
             self.eye = Eye()
             self.journal = self._parts.journal(self._place.folder / "journal.sqlite", self, self._disks[0])
+            self.outbox: Outbox | None = None
             try:
                 self.kernel = self._parts.kernel(
-                    SETTING,
+                    self._setting,
                     clock=self._kiosk_clock,
                     journal=self.journal,
                     acquirer=self,
@@ -420,8 +503,49 @@ class World:
             except KioskDied:
                 self.journal.close()
             else:
+                self._begin_tasks()
                 self.note(f"kiosk: up, {len(self.kernel.behind)} open")
                 return
+
+    def _begin_tasks(self) -> None:
+        """Offline sales, the outbox and what comes after a sale: as the product wires them, where used."""
+        kernel, clock = self.kernel, self._kiosk_clock
+        if self.sells_offline:
+            kernel.offline = self._parts.offline(
+                self.journal,
+                clock,
+                own=OfflineSetting(enabled=True),
+                setting=lambda: kernel.setting,
+                merchant=kernel.merchant,
+                key=lambda: self._place.keys.kiosk,
+            ).accept
+        if self.sells_offline or self.gives_back:
+            nobody: Any = Nobody()
+            self.outbox = self._parts.outbox(self.journal, self, clock, kernel.post, nobody)
+            kernel.on_tick.append(self.outbox.tick)
+            self.aftersale = AfterSale(kernel, self.journal, self.outbox, clock)
+            self._tasks_written = True
+
+    def written(self, drafts: tuple[Draft, ...]) -> None:
+        """What went into the journal, kept apart from it: days that never go back, PINs, offline sales."""
+        for draft in drafts:
+            ref, kind = draft.ref, draft.kind
+            if kind == "payment":
+                now = datetime.fromtimestamp(self._kiosk_clock.utc_s(), SETTING.timezone).date()
+                self.days[ref] = max([now, *self.days.values()])
+                if draft.secret:
+                    self.pins[ref] = self._typed_right
+            elif kind == "concluded" and draft.result != Result.APPROVED:
+                self.days.pop(ref, None)
+            elif kind == "advice":
+                assert draft.order is not None
+                self.accepted[ref] = draft.order
+                waiting = [order.amount.minor for order in self.accepted.values()]
+                if max(waiting) > OFFLINE.per_payment or sum(waiting) > OFFLINE.total:
+                    raise Violation("books", f"{self.short(ref)} is accepted offline above a cap")
+            elif kind == "advice_end":
+                self.accepted.pop(ref, None)
+            self._tasks_written = self._tasks_written or kind not in ("payment", "reversal", "concluded")
 
     def alive(self, act: Callable[[], None]) -> None:
         """Do something; if the process dies of it, everything in its memory and its sockets is gone."""
@@ -437,7 +561,7 @@ class World:
             self.journal.close()
             self.boot()
 
-    def press(self, event: Event) -> None:
+    def press(self, event: Event | PinTyped) -> None:
         if self.trace is not None:
             self.note(f"screen: {event} on {type(self.kernel.state).__name__}")
         self.alive(lambda: self.kernel.handle(event))
@@ -572,17 +696,36 @@ class World:
 
     def _tick(self) -> None:
         self.kernel.handle(Tick())
+        if self.outbox is not None and self.outbox._seen == self.journal.last_hash:
+            self._tasks_written = False
 
     def _next_tick(self) -> int:
         """The first tick (every `TICK_MS` of the process) at which a time-out is over."""
         state = self.kernel.state
-        due = _due(state)
+        due = min(_due(state), self._outbox_due())
         for waiting in self.kernel.behind.values():
             due = min(due, waiting.until)
         if due >= 1 << 60:
             return due
         due = max(due, self._kiosk_clock.monotonic_ms() + 1)
         return self._kiosk_clock.booted_ms + -(-due // TICK_MS) * TICK_MS
+
+    def _outbox_due(self) -> int:
+        """When the outbox would send something at a tick, or look into the journal again."""
+        box = self.outbox
+        if box is None:
+            return _NEVER
+        if box._under_way:
+            return box._until
+        if self._tasks_written:
+            return 0
+        due, taken = _NEVER, set[str]()
+        for task in box._open:
+            queues = {task.ref} | ({task.operation} if task.operation == "advice" else set())
+            if not queues & taken:
+                due = min(due, box._rest(task.key).until)
+            taken |= queues
+        return max(due, box._line.until)
 
     # --- people -----------------------------------------------------------------------------------------
 
@@ -593,7 +736,39 @@ class World:
         self.alive(lambda: self.kernel.handle(found))
 
     def offer(self, number: int) -> None:
-        self.press(Offer(Order(f"O-{number}", AMOUNT, "Shop")))
+        self.press(Offer(Order(f"O-{number}", Money(AMOUNTS[number], "CNY"), "Shop")))
+
+    def wanted(self) -> int:
+        """Which order is offered: in an outage one that needs no PIN."""
+        if self.sells_offline and self.weather.refused == 1:
+            return self.dice.choice([n for n in range(ORDERS) if AMOUNTS[n] <= PIN_ABOVE])
+        return self.dice.randrange(ORDERS)
+
+    def type_pin(self, *, right: bool) -> None:
+        """The digits and the green key."""
+        self._typed_right = right
+        self.note("screen: a PIN is typed", "right PIN typed" if right else "wrong PIN typed")
+        self.press(PinTyped(Pin(DEFAULT_PIN if right else "111111")))
+
+    def give_money_back(self) -> None:
+        """A manager gives one of the sales back, whole or in part, twice where they are impatient."""
+        approved = [e for e in self.journal.payments() if e.answer and e.answer.result is Result.APPROVED]
+        if not approved:
+            return
+        entry = self.dice.choice(approved)
+        part = self.dice.choice((None, 500, 1_000))
+        amount = None if part is None else Money(part, "CNY")
+
+        def refund() -> None:
+            self.asked[entry.ref] += 1
+            try:
+                self.aftersale.refund(entry, amount, "customer", STAFF)
+                self.note(f"staff: {self.short(entry.ref)} goes back, {part or 'whole'}", "refund asked for")
+            except OperatorError as error:
+                self.note(f"staff: no refund of {self.short(entry.ref)}: {error.what}", "refund refused here")
+
+        for _ in range(self.dice.choice((1, 1, 2))):
+            self.alive(refund)
 
     def go_on(self, times: int = 1) -> None:
         """What makes sense on the screen that is shown, often twice."""
@@ -603,24 +778,34 @@ class World:
         elif isinstance(state, Identified):
             for _ in range(times):
                 self.press(Confirm())
+        elif isinstance(state, PinEntry):
+            right = self.dice.random() < 0.65
+            for _ in range(times):
+                self.type_pin(right=right)
         else:
             self.press(self.dice.choice((PayWithFace(), PayWithFace(), Done())))
 
     def act(self) -> None:
         """Somebody, or the world, does something."""
         wanted = self.dice.random()
-        if isinstance(self.kernel.state, Idle):
-            self.offer(self.dice.randrange(ORDERS))
+        if self.gives_back and self.dice.random() < 0.2:
+            self.give_money_back()
+        elif self.sells_offline and self.dice.random() < (0.12 if self.weather.refused < 1 else 0.06):
+            self.change_reach()
+        elif self.capped and self.dice.random() < 0.2:
+            self.jump_both_clocks(self.dice.choice((0, 900)))
+        elif isinstance(self.kernel.state, Idle):
+            self.offer(self.wanted())
             for _ in range(3 if wanted < 0.7 else 0):  # pay, look, confirm
                 self.go_on(self.dice.choice((1, 1, 2)))
         elif wanted < 0.10:
-            self.offer(self.dice.randrange(ORDERS))
+            self.offer(self.wanted())
         elif wanted < 0.80:
             self.go_on(self.dice.choice((1, 1, 2)))
         elif wanted < 0.90:
             self.press(self.dice.choice((Cancel(), Done(), PayAnotherWay(Means.TILL))))
         elif wanted < 0.93:
-            self.jump_clock(self.dice.choice((0, 4, -4, 30, -30, 3_600, -86_400, 86_400)))
+            self.jump_clock(self.dice.choice((0, 4, -4, 30, -30, 3_600, 18_000, -86_400, 86_400)))
         elif wanted < 0.95:
             self.replace_network()
         elif wanted < 0.97 and self._deadly:
@@ -640,7 +825,7 @@ class World:
         """The network works, clocks are right, nobody dies: everything has to come to its end."""
         self.note("-- healed --")
         self.healthy = True
-        self._kiosk_clock.off_s = 0.0
+        self._kiosk_clock.off_s = self._off_s = 0.0
         end = self.ms + HEALED_MS
         while self._open() or self._flights:
             if self.ms >= end:
@@ -650,7 +835,8 @@ class World:
     def _open(self) -> list[str]:
         state = self.kernel.state
         shown = [self.short(state.ref)] if isinstance(state, Open) else []
-        return shown + [self.short(ref) for ref in self.kernel.behind]
+        tasks = [task.key for task in self.journal.open_tasks()] if self.outbox else []
+        return shown + [self.short(ref) for ref in self.kernel.behind] + tasks
 
     # --- the books --------------------------------------------------------------------------------------
 
@@ -666,42 +852,78 @@ class World:
         known = {entry.ref: entry for entry in self.journal.payments(1_000)}
         rows = {row.attempt.ref: row for row in self.ledger.rows()}
         for ref, row in rows.items():
-            result, order, name = row.attempt.result, row.attempt.order_ref, self.short(ref)
-            taken[order] += row.debited_minor
-            self.met[f"attempt {result}"] += 1
-            if row.debited_minor != (AMOUNT.minor if result is Result.APPROVED else 0):
-                raise Violation("books", f"{name} is {result} and {row.debited_minor} were taken")
-            entry = known.get(ref)
-            if entry is None or entry.answer is None:
-                raise Violation("unknown_approval", f"the kiosk does not know {name}, which is {result}")
-            told = entry.answer
-            if result is Result.APPROVED and (
-                told.result is not result or told.approval != row.attempt.approval
-            ):
-                raise Violation("unknown_approval", f"{name} is approved; the kiosk says {told}")
+            self.met[f"attempt {row.attempt.result}"] += 1
+            taken[row.attempt.order_ref] += row.attempt.amount.minor * (row.attempt.result is Result.APPROVED)
+            self._check_row(row, known.get(ref))
         for order, minor in taken.items():
-            if minor > AMOUNT.minor:
-                raise Violation("double_debit", f"{order}: {minor} of {AMOUNT.minor}")
+            if minor > AMOUNTS[int(order[-1])]:
+                raise Violation("double_debit", f"{order}: {minor} of {AMOUNTS[int(order[-1])]}")
         for ref, entry in known.items():
-            assert entry.answer is not None
-            if entry.answer.result is Result.APPROVED and (
-                ref not in rows or rows[ref].attempt.result is not Result.APPROVED
-            ):
-                raise Violation("books", f"the kiosk says approved of {self.short(ref)}, and it is not")
-            told_till = self.till.ends.get(ref, set())
-            if ref in self.ghosts and entry.answer.result is Result.REVERSED:
-                told_till = told_till - {Result.DECLINED}  # not sent, it said: not charged is what both mean
-            if told_till != {entry.answer.result}:
-                raise Violation(
-                    "books", f"{self.short(ref)} is {entry.answer.result}, the till heard {told_till}"
-                )
+            self._check_entry(entry, rows.get(ref))
+            self._check_refunds(entry, rows.get(ref))
+        self._check_cap(known)
         self.met["attempts"] += len(known)
         (balance,) = self.ledger._db.execute("SELECT coalesce(sum(minor), 0) FROM postings").fetchone()
         if balance:
             raise Violation("books", f"the ledger does not balance: {balance}")
 
+    def _check_row(self, row: LedgerRow, entry: PaymentEntry | None) -> None:
+        """One attempt in the acquirer's books: its own amount, asked for here, and as this kiosk says it."""
+        result, name, minor = row.attempt.result, self.short(row.attempt.ref), row.attempt.amount.minor
+        back = sum(refund.minor for refund in row.refunds if refund.result is Result.APPROVED)
+        if row.debited_minor != (minor - back if result is Result.APPROVED else 0) or row.debited_minor < 0:
+            raise Violation("books", f"{name} is {result} and {row.debited_minor} were taken")
+        if entry is None or entry.answer is None:
+            raise Violation("unknown_approval", f"the kiosk does not know {name}, which is {result}")
+        if minor != entry.order.amount.minor or row.attempt.order_ref != entry.order.order_ref:
+            raise Violation("books", f"{name} is another order, or of another amount")
+        if result is not Result.APPROVED:
+            return
+        told = entry.answer
+        if told.result is not result or (told.approval != row.attempt.approval and not entry.offline):
+            raise Violation("unknown_approval", f"{name} is approved; the kiosk says {told}")
+        if minor > PIN_ABOVE and not self.pins.get(entry.ref):
+            raise Violation("books", f"{name} of {minor} is approved without the right PIN")
 
-_NEVER: Final = 1 << 60
+    def _check_entry(self, entry: PaymentEntry, row: LedgerRow | None) -> None:
+        """One attempt in the kiosk's books: approved there too, or known as declined; the till heard so."""
+        assert entry.answer is not None
+        ref, result = entry.ref, entry.answer.result
+        approved = row is not None and row.attempt.result is Result.APPROVED
+        declined = False
+        if entry.offline:
+            (advice,) = (task for task in self.journal.tasks_of(ref) if task.operation == "advice")
+            declined = advice.result == Result.DECLINED
+            self.met[f"offline sale {advice.result}"] += 1
+        if result is Result.APPROVED and approved is declined:
+            raise Violation("books", f"the kiosk says approved of {self.short(ref)}, and it is not")
+        told_till = self.till.ends.get(ref, set())
+        if ref in self.ghosts and result is Result.REVERSED:
+            told_till = told_till - {Result.DECLINED}  # not sent, it said: not charged is what both mean
+        if told_till != {result}:
+            raise Violation("books", f"{self.short(ref)} is {result}, the till heard {told_till}")
+
+    def _check_refunds(self, entry: PaymentEntry, row: LedgerRow | None) -> None:
+        """Each that was asked for is one, on both sides, and together they are no more than was paid."""
+        tasks = [task for task in self.journal.tasks_of(entry.ref) if task.operation == "refund"]
+        here = {(task.number, task.minor, str(task.result)) for task in tasks}
+        there = {(one.number, one.minor, str(one.result)) for one in row.refunds} if row else set()
+        for _, _, result in here:
+            self.met[f"refund {result}"] += 1
+        if here != there:
+            raise Violation("books", f"refunds of {self.short(entry.ref)}: {here} here, {there} there")
+        if len(here) > self.asked[entry.ref]:
+            raise Violation("books", f"{self.short(entry.ref)} was given back more often than asked for")
+
+    def _check_cap(self, known: dict[str, PaymentEntry]) -> None:
+        """No day of a clock that never goes back is above the cap."""
+        if not self.capped:
+            return
+        days: Counter[date] = Counter()
+        for ref, day in self.days.items():
+            days[day] += known[ref].order.amount.minor
+        if days and max(days.values()) > CAP:
+            raise Violation("over_cap", f"{max(days.values())} on a day with a cap of {CAP}")
 
 
 def _due(state: State) -> int:
