@@ -11,21 +11,10 @@ from typing import Final
 
 import msgspec
 
-from kiosk.acquirer.messages import (
-    VERSION,
-    Exchange,
-    OfflineMessage,
-    PaymentRequest,
-    Terminal,
-    encode,
-    freeze,
-    parse,
-    utc,
-)
-from kiosk.acquirer.operations import AdviceRequest
+from kiosk.acquirer.messages import Exchange, OfflineMessage, PaymentRequest, encode, parse, utc
 from kiosk.acquirer.signing import SigningKey, sign_jws
 
-__all__ = ["OFFLINE_TYP", "advice_request", "local_approval", "seal_sale"]
+__all__ = ["OFFLINE_TYP", "local_approval", "seal_sale"]
 
 OFFLINE_TYP: Final = "facepay-offline+jws"
 APPROVAL_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -48,27 +37,6 @@ def seal_sale(key: SigningKey, payment: Exchange, *, stored_s: float, number: in
     offline = OfflineMessage(stored_at=utc(stored_s), sequence=number)
     sale = msgspec.structs.replace(request, offline=offline)
     return sign_jws(key, OFFLINE_TYP, encode(sale)).decode()
-
-
-def advice_request(
-    terminal: Terminal, ref: str, sale: str, *, sequence: int, batch: int, created_utc: float, previous: str
-) -> Exchange:
-    """Freeze the advice of the `sale` with this `ref`; units and errors as `messages.payment_request`."""
-    request = AdviceRequest(
-        version=VERSION,
-        operation="advice",
-        mode=terminal.mode,
-        ref=ref,
-        merchant_id=terminal.merchant_id,
-        store_id=terminal.store_id,
-        terminal_id=terminal.terminal_id,
-        sequence=sequence,
-        batch=batch,
-        created=utc(created_utc),
-        previous=previous,
-        sale=sale,
-    )
-    return freeze(request, "advice", "/v1/advices")
 
 
 def local_approval(sale: str) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from kiosk.acquirer.journal import Journal, Task
-from kiosk.acquirer.offline import advice_request, local_approval, seal_sale
+from kiosk.acquirer.offline import local_approval, seal_sale
+from kiosk.acquirer.operations import advice_request
 from kiosk.acquirer.signing import SigningKey
 from kiosk.app.aftersale import answer_of
 from kiosk.app.kernel import Setting

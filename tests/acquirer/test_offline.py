@@ -11,8 +11,8 @@ import pytest
 
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import PaymentRequest, parse
-from kiosk.acquirer.offline import OFFLINE_TYP, advice_request, local_approval, seal_sale
-from kiosk.acquirer.operations import AdviceRequest
+from kiosk.acquirer.offline import OFFLINE_TYP, local_approval, seal_sale
+from kiosk.acquirer.operations import AdviceRequest, advice_request
 from kiosk.acquirer.signing import SignatureError, TrustedKeys, verify_jws
 from kiosk.domain.chain import GENESIS
 from kiosk.domain.errors import OperatorError
