@@ -101,7 +101,7 @@ def _mend(path: Path, at: float) -> Mended:
         origin = _origin(found)
         known = _mark_of(path)
         entries = [entry for entry in _one_line(found, known) if entry["seq"] > origin[0]]
-        if not entries:
+        if not entries and known is None:  # with a mark it was a journal: the acquirer knows the rest
             raise OperatorError("no entry of it can be read", where=str(path), do="Keep it for the acquirer.")
         stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
         note = RecoveryNote(file=f"{path.name}.damaged-{stamp}", sha256=sha256(damaged))
@@ -169,13 +169,13 @@ class _Content:
 
     def tip(self) -> tuple[int, str]:
         """Number and hash of the last entry that ever was, as far as anybody knows."""
-        last = self.entries[-1]["seq"], self.entries[-1]["hash"]
+        last = (self.entries[-1]["seq"], self.entries[-1]["hash"]) if self.entries else self.origin
         return self.mark[:2] if self.mark and self.mark[0] > last[0] else last
 
     def used(self) -> int:
         """The highest sequence number that was used."""
-        known = self.mark[2] if self.mark else 0
-        return max(known, *(int(entry["sequence"]) for entry in self.entries))
+        used = [int(entry["sequence"]) for entry in self.entries]
+        return max([*used, self.mark[2] if self.mark else 0])
 
 
 def _write(fresh: Path, content: _Content, at: float) -> None:
