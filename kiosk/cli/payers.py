@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kiosk.acquirer.client import Reply
     from kiosk.acquirer.operations import ConsentMessage, EnrolmentAnswer, PayerAnswer
     from kiosk.app.wiring import Base
+    from kiosk.domain.limits import PinKey
 
 __all__ = ["app"]
 
@@ -115,19 +116,19 @@ def _enrol(
     base: Base, reference: NDArray[np.float32], consent: ConsentMessage, account: str, digits: str
 ) -> tuple[EnrolmentAnswer | None, str]:
     """Ask the acquirer, and keep whom it enrolled; who can't be kept here is withdrawn there."""
-    from kiosk.app.enrolment import ask, freeze_enrolment
+    from kiosk.acquirer.messages import new_ref
+    from kiosk.acquirer.operations import EnrolmentAnswer, enrolment_request
+    from kiosk.app.asking import ask, envelope, sealed_template
     from kiosk.gallery.template import PayerRecord, Reference, Template
 
-    policy = base.stored_policy()
-    if policy is None or policy.pin_key is None:
-        raise OperatorError("the acquirer's policy names no key to seal a template for")
+    ref = new_ref(base.clock)
+    template = sealed_template(reference, ref, _sealing_key(base))
     with base.journal() as journal:
-        exchange = freeze_enrolment(
-            base.terminal(), reference, consent, account=account, model_id=base.embedding_id(),
-            key=policy.pin_key, journal=journal, clock=base.clock,
-            timezone=ZoneInfo(base.config.store.timezone),
+        exchange = enrolment_request(
+            base.terminal(), ref, consent=consent, template=template, model_id=base.embedding_id(),
+            account=account, **envelope(journal, base.clock, ZoneInfo(base.config.store.timezone)),
         )  # fmt: skip
-    answer, why = ask(base.client(), exchange)
+    answer, why = ask(base.client(), exchange, EnrolmentAnswer)
     if answer is not None and answer.result == "enrolled":
         try:
             base.enrol(
@@ -145,6 +146,71 @@ def _enrol(
             base.withdrawals.add(answer.token)
             raise
     return answer, why
+
+
+def _sealing_key(base: Base) -> PinKey:
+    policy = base.stored_policy()
+    if policy is None or policy.pin_key is None:
+        raise OperatorError("the acquirer's policy names no key to seal a template for")
+    return policy.pin_key
+
+
+@app.command()
+def identify(camera: Camera, data_dir: DataDir = None, config: ConfigFile = None, json: Json = False) -> None:
+    """Ask the acquirer who this is, with a look like a payment's; nothing is charged and nothing kept.
+
+    Exit code: 0 found; 10 nobody the acquirer knows, or it is not sure; 12 presentation attack suspected;
+    13 no usable face; 14 the acquirer does not answer.
+
+    Example: kiosk payers identify --camera pi
+    """
+    from kiosk.acquirer.messages import new_ref
+    from kiosk.acquirer.operations import IdentificationAnswer, identification_request
+    from kiosk.app.asking import ask, envelope, sealed_template
+    from kiosk.app.look import look_at
+    from kiosk.app.unattended import Exit
+    from kiosk.app.wiring import open_base
+    from kiosk.domain.decision import LookOutcome
+
+    with open_base(data_dir, config, complain) as base:
+        why = base.fetch_policy()
+        if why:
+            raise _unanswered(why, Exit.UNKNOWN)
+        with base.cameras.opened(camera) as source:
+            look = look_at(source, base.vision(), base.look_rules())
+        if look is None or look.outcome is not LookOutcome.LIVE or look.template is None:
+            outcome = look.outcome if look else LookOutcome.NO_FACE
+            complain(f"not asked: {outcome.replace('_', ' ')}")
+            raise typer.Exit(12 if outcome in (LookOutcome.ATTACK, LookOutcome.UNSURE) else 13)
+        ref = new_ref(base.clock)
+        try:
+            template = sealed_template(look.template, ref, _sealing_key(base))
+        finally:
+            look.template.fill(0.0)
+        with base.journal() as journal:
+            exchange = identification_request(
+                base.terminal(), ref, template=template, model_id=base.embedding_id(),
+                gallery_version=base.gallery.version,
+                **envelope(journal, base.clock, ZoneInfo(base.config.store.timezone)),
+            )  # fmt: skip
+        answer, why = ask(base.client(), exchange, IdentificationAnswer)
+    if answer is None:
+        raise _unanswered(why, Exit.UNKNOWN)
+    found = answer.result == "found"
+    if json:
+        print_json({
+            "result": answer.result,
+            "payer": answer.token or None,
+            "masked_name": answer.masked_name or None,
+            "masked_account": answer.masked_account or None,
+            "score_band": answer.score_band or None,
+        })  # fmt: skip
+    elif found:
+        say(f"{answer.token}: {answer.masked_name} {answer.masked_account} ({answer.score_band})")
+    else:
+        complain("the acquirer knows nobody who is surely this person")
+    if not found:
+        raise typer.Exit(Exit.DECLINED)
 
 
 @app.command()

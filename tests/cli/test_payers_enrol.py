@@ -35,9 +35,12 @@ def test_who_enrols_is_known_on_both_sides_once_and_gone_when_they_withdraw(
     shown = json.loads(kiosk("payers", "show", told["payer"], "--data-dir", office.folder, "--json").out)
     assert (shown["state"], shown["enrolled_here"]) == ("active", True)
     assert (shown["consent_ref"], "template" in shown["held"]) == (told["consent_ref"], True)
+    asked = kiosk("payers", "identify", "--camera", FACE, "--data-dir", office.folder, "--json")
+    assert json.loads(asked.out)["payer"] == told["payer"]
     assert kiosk("payers", "withdraw", told["payer"], "--data-dir", office.folder).code == 0
     gone = json.loads(kiosk("payers", "show", told["payer"], "--data-dir", office.folder, "--json").out)
     assert (gone["state"], gone["enrolled_here"], "template" in gone["held"]) == ("withdrawn", False, False)
+    assert kiosk("payers", "identify", "--camera", FACE, "--data-dir", office.folder).code == 10
 
 
 def test_nobody_under_age_is_looked_at(kiosk: Kiosk, office: Running) -> None:

@@ -12,14 +12,15 @@ import pytest
 from kiosk.acquirer.client import Lost, Reply, Told, Unsent
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange, parse
-from kiosk.acquirer.operations import ConsentMessage, EnrolmentAnswer, EnrolmentRequest
-from kiosk.app.enrolment import PAUSES_S, ask, freeze_enrolment
+from kiosk.acquirer.operations import ConsentMessage, EnrolmentAnswer, EnrolmentRequest, enrolment_request
+from kiosk.app.asking import PAUSES_S, ask, envelope, sealed_template
 from kiosk.domain.limits import PinKey
 from kiosk.sandbox.sealed import SealedTo
 
 from ..acquirer.parts import TERMINAL
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+REF = "01932e4f-1c00-7000-8000-000000000001"
 FACE = np.eye(1, 192, dtype=np.float32)[0]
 
 
@@ -58,10 +59,11 @@ def exchange(tmp_path: Path, sealed_to: SealedTo) -> Exchange:
         of_age=True,
     )
     key = sealed_to.terms()
+    template = sealed_template(FACE, REF, PinKey(key.kid, key.key))
     with Journal(tmp_path / "journal.sqlite") as journal:
-        return freeze_enrolment(
-            TERMINAL, FACE, consent, account="wallet-1", model_id="net-1", key=PinKey(key.kid, key.key),
-            journal=journal, clock=Clock(), timezone=ZoneInfo("Asia/Shanghai"),
+        return enrolment_request(
+            TERMINAL, REF, consent=consent, template=template, model_id="net-1", account="wallet-1",
+            **envelope(journal, Clock(), ZoneInfo("Asia/Shanghai")),
         )  # fmt: skip
 
 
@@ -76,12 +78,12 @@ def test_the_same_bytes_go_again_until_there_is_a_word(exchange: Exchange) -> No
         version=1, operation="enrolment", ref=exchange.ref, result="duplicate", code="same_face"
     )
     line, pauses = Line(Lost("no answer"), Unsent("no route"), Told(word)), list[float]()
-    assert ask(line, exchange, pauses.append) == (word, "")
+    assert ask(line, exchange, EnrolmentAnswer, pauses.append) == (word, "")
     assert line.sent == [exchange] * 3
     assert pauses == list(PAUSES_S[:2])
 
 
 def test_without_a_word_it_ends_after_five_tries_and_says_why(exchange: Exchange) -> None:
     line = Line(*[Lost("no answer")] * 5)
-    assert ask(line, exchange, lambda seconds: None) == (None, "no answer")
+    assert ask(line, exchange, EnrolmentAnswer, lambda seconds: None) == (None, "no answer")
     assert line.replies == []
