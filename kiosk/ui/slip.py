@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from PySide6.QtCore import QBuffer, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QGuiApplication, QImage, QPainter
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QGuiApplication, QImage, QPainter
 
 from kiosk import qr
 from kiosk.domain.columns import RIGHT_TO_LEFT_MARK, width
@@ -46,9 +46,6 @@ def picture(text: str, *, columns: int, code: str = "") -> QImage:
     image.fill(Qt.GlobalColor.white)
     painter = QPainter(image)
     try:
-        font = QFont(QGuiApplication.font())
-        font.setPixelSize(FONT_PX)
-        painter.setFont(font)
         left = (paper_px - columns * CELL_PX) / 2
         for number, line in enumerate(lines):
             _draw_line(painter, line, left, MARGIN_PX + number * LINE_PX, columns)
@@ -81,7 +78,19 @@ def _draw_line(painter: QPainter, line: str, left: float, top: float, columns: i
             side, where = Qt.AlignmentFlag.AlignLeft, QRectF(left + begin * CELL_PX, top, 2000, LINE_PX)
         else:
             side, where = Qt.AlignmentFlag.AlignRight, QRectF(left, top, end * CELL_PX, LINE_PX)
+        room = columns * CELL_PX if len(runs) == 1 else (end - begin + 1) * CELL_PX
+        painter.setFont(_font(run.group(), room))
         painter.drawText(where, int(side | Qt.AlignmentFlag.AlignVCenter), run.group())
+
+
+def _font(text: str, room_px: float) -> QFont:
+    """The font, condensed where `text` would be wider than its room."""
+    font = QFont(QGuiApplication.font())
+    font.setPixelSize(FONT_PX)
+    wide_px = QFontMetricsF(font).horizontalAdvance(text)
+    if wide_px > room_px:
+        font.setStretch(int(100 * room_px / wide_px))
+    return font
 
 
 def _draw_code(painter: QPainter, modules: tuple[bytes, ...], left: int, top: int) -> None:
