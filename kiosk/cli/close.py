@@ -86,8 +86,9 @@ def _compare(sale: AfterSale, results: list[Closed], wait: float, *, settle: boo
         if not sale.wait({task.key}, wait):
             return False
         results.append(sale.closed(sale.task(task.key)))
-        if settle and sale.has_bookings(batch) and not results[-1].settled:
-            break  # batches are closed in their order
+        empty = not sale.has_bookings(batch) and results[-1].comparison.balanced
+        if settle and not empty and not results[-1].settled:
+            break  # batches are closed in their order: one that is passed over is never compared again
     return True
 
 

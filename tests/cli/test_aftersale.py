@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,14 @@ def _behaves(books: Running) -> None:
     books.misbehave()
 
 
-def sold(books: Running, order_ref: str, minor: int = 3850, *, told: bool = True) -> str:
+def sold(
+    books: Running, order_ref: str, minor: int = 3850, *, told: bool = True, tomorrow: bool = False
+) -> str:
     """A payment that the acquirer approved; its ref. `told`: the kiosk heard of it."""
     with open_base(books.folder, None) as base, open_books(base) as found:
         effect = an_effect(order_ref, minor)
         journal, now = found.journal, base.clock.utc_s()
-        day = datetime.fromtimestamp(now, found.kernel.setting.timezone).date()
+        day = datetime.fromtimestamp(now, found.kernel.setting.timezone).date() + timedelta(days=tomorrow)
         exchange = payment_request(
             base.terminal(),
             effect,
@@ -237,6 +239,9 @@ def test_a_payment_that_the_kiosk_never_heard_of_is_named_and_keeps_the_day_open
     assert ran.code == 10, ran.out
     assert f"! payment of {ref}: kiosk nothing, acquirer ¥ 38.50" in ran.out
     assert "DIFFERENT, compared, not closed" in ran.out
+    sold(books, "R-12", tomorrow=True)  # this kiosk has no booking in the batch before: it is not passed over
+    again = json.loads(kiosk("close", "--json", "--data-dir", books.folder).out)
+    assert [(one["settled"], one["balanced"]) for one in again["batches"]] == [(False, False)]
 
 
 def test_a_day_is_not_closed_while_a_payment_is_not_final(kiosk: Kiosk, books: Running) -> None:
