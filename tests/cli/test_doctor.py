@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -67,6 +68,23 @@ def test_a_limit_above_the_acquirers_is_capped_and_said(kiosk: Kiosk, acquirer: 
         "limits.per_payment_minor = 100001 is capped by the acquirer at 100000" in found["policy"]["detail"]
     )
     assert "pin_above" not in found["policy"]["detail"]
+
+
+def test_the_acquirer_is_told_how_each_check_ended_and_no_more(kiosk: Kiosk, acquirer: Running) -> None:
+    doctor = ("doctor", "--report", "--json", "--camera", STILL, "--data-dir", acquirer.folder)
+    ran = kiosk(*doctor)
+    told = json.loads(ran.out)
+    assert (told["reported"], ran.err) == (True, "")
+    with sqlite3.connect(acquirer.folder / "sandbox" / "ledger.sqlite") as db:
+        ((body,),) = db.execute("SELECT body FROM telemetry").fetchall()
+    db.close()
+    heard = json.loads(body)
+    states = {"green": "ok", "amber": "warning", "red": "failed"}
+    assert heard["checks"] == {check["name"]: states[check["status"]] for check in told["checks"]}
+    assert heard["counters"] == {"enrolled": 0, "open_attempts": 0, "open_tasks": 0}
+    with Journal(acquirer.folder / "journal.sqlite"):
+        busy = kiosk(*doctor)
+    assert (json.loads(busy.out)["reported"], "did not hear it" in busy.err) == (False, True)
 
 
 @pytest.mark.skipif(not UNCLEAR, reason="every shipped model may be sold")
