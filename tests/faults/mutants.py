@@ -18,8 +18,10 @@ from kiosk.app.outbox import Outbox
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.offline import Doubt
 from kiosk.domain.payment import (
+    AcceptedOffline,
     Answer,
     Authorise,
+    CouldNotSend,
     Effect,
     Event,
     Order,
@@ -147,6 +149,17 @@ class ForgetsItsAdvice(DiskJournal):
         self.conclude(ref, answer)
 
 
+class AcceptsOfflineTooLate(Kernel):
+    """A sale is accepted offline although its payer was told that it is not final, and it may be undone."""
+
+    def _not_sent(self, ref: str, *, answered: bool) -> Event:
+        effect, self._on_its_way = self._on_its_way, None
+        if effect is None or effect.ref != ref or effect.pin is not None or answered:
+            return CouldNotSend(ref)
+        answer = self.offline(effect)
+        return CouldNotSend(ref) if answer is None else AcceptedOffline(ref, answer)
+
+
 class PaysForAnAdvice(Outbox):
     """A sale that was accepted offline is sent as a payment of its own, not as what it is."""
 
@@ -216,6 +229,7 @@ MUTANTS = {
         (AsksForNoPin, Parts(authoriser=AsksForNoPin)),
         (RetriesAPinUnderTheSameRef, Parts(kernel=RetriesAPinUnderTheSameRef)),
         (ForgetsItsAdvice, Parts(journal=ForgetsItsAdvice)),
+        (AcceptsOfflineTooLate, Parts(kernel=AcceptsOfflineTooLate)),
         (PaysForAnAdvice, Parts(outbox=PaysForAnAdvice)),
         (SellsOfflineAboveItsCaps, Parts(offline=SellsOfflineAboveItsCaps)),
         (NumbersARefundAnew, Parts(outbox=NumbersARefundAnew)),

@@ -103,6 +103,8 @@ HEALED_MS: Final = 60 * 60_000
 """When the network works again, nothing may stay open longer than this: the longest wait is 5 minutes."""
 LATE_MS: Final = ((1_500, 45_000), (45_000, 66_000), (61_000, 65_200))
 """A late request: beside other calls, with the reversal, or after it and just before its signature is old."""
+RESOLVING_MS: Final = (3_100, 90_000)
+"""A name that nobody resolves takes long: told too late for a sale to be accepted offline."""
 ANSWER_MS: Final = 15_000
 """The client's own time-out."""
 
@@ -197,6 +199,7 @@ class DiskJournal(Journal):
             kind = drafts[-1].kind
             world.note(f"journal: the {kind} that failed is there", f"failed {kind} is there")
             super()._append(*drafts)
+            self._sequence = self._chain.sequence  # as if it had been there when the file was opened
             world.written(drafts)
 
     def _open(self) -> sqlite3.Connection:
@@ -575,7 +578,8 @@ class World:
         weather = FINE if self.healthy else self.weather
         if not self._up or self.fault(weather.refused):
             self.note(f"network: {what} refused", "refused")
-            self.later(self.dice.randrange(3_100), lambda: done(Unsent("refused")), life=life)
+            wait = self.dice.randrange(*RESOLVING_MS) if self.fault(0.1) else self.dice.randrange(3_100)
+            self.later(wait, lambda: done(Unsent("refused")), life=life)
             return
         packet = self.wire.sign(exchange)
         answered = False
