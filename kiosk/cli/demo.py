@@ -85,7 +85,7 @@ def demo(
     started = time.monotonic()
     try:
         with running_sandbox(folder, "--tls") as address:
-            say(f"sandbox acquirer at {address} (a process of its own: TLS 1.3 with certificates on both sides, every message signed)")
+            say(f"sandbox acquirer at {address} (a process of its own: mutual TLS 1.3, every message signed)")
             _enrol(folder)
             _sell(folder, paced=display)
             _ledger(folder)
