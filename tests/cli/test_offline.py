@@ -61,7 +61,7 @@ def shop(enrolled: Path, tmp_path: Path, kiosk: Kiosk) -> Shop:
             (tmp_path / file.name).chmod(0o600)
     (tmp_path / "sandbox").mkdir()
     (tmp_path / "sandbox" / "policy.json").write_text(json.dumps(TERMS))
-    (tmp_path / "kiosk.toml").write_text("[offline]\nenabled = true\n")
+    (tmp_path / "kiosk.toml").write_text("[acquirer]\nanswer_timeout_s = 2\n[offline]\nenabled = true\n")
     return Shop(tmp_path, kiosk)
 
 
@@ -141,6 +141,12 @@ def test_a_declined_sale_is_shown_to_staff_and_charged_nowhere(shop: Shop) -> No
     assert shop.pay("A-2").code == 0
     with running(shop.folder, "--decline", PAYER):
         assert shop("resolve", "--wait", "20").code == 0
+        closed = shop("close", "--json")
+    (batch,) = json.loads(closed.out)["batches"]
+    assert batch["settled"]  # both books agree; the receipt that nobody paid is named
+    assert [(gap["about"], gap["kind"], gap["other"]) for gap in batch["differences"]] == [
+        ("receipts", "offline", "10.00")
+    ]
     assert shop.debits() == {"A-1": 1_000, "A-2": 0}
     told = shop("offline", "--slips")
     assert told.code == 10
@@ -152,6 +158,20 @@ def test_a_declined_sale_is_shown_to_staff_and_charged_nowhere(shop: Shop) -> No
     again = shop.pay("A-2")
     assert again.code == 0
     assert "nothing more was charged" in again.out
+
+
+@pytest.mark.parametrize("fault", ["drop-answer:1", "crash-after-commit:1"])
+def test_whatever_happens_to_a_forwarded_sale_it_is_debited_once(shop: Shop, fault: str) -> None:
+    with running(shop.folder):
+        assert shop.pay("A-1").code == 0
+    assert shop.pay("A-2").code == 0
+    with running(shop.folder) as sandbox:
+        sandbox.misbehave(fault)
+        shop("resolve", "--wait", "2")
+    with running(shop.folder):
+        assert shop("resolve", "--wait", "20").code == 0
+    assert shop.debits() == {"A-1": 1_000, "A-2": 1_000}
+    assert json.loads(shop("offline", "--json").out)["waiting"] == []
 
 
 def test_nothing_was_ever_sold_and_no_policy_is_no_error(shop: Shop) -> None:
