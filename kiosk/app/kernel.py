@@ -355,7 +355,7 @@ class Kernel:
         # The process may have died between an end's writing and its telling: the last one is told again.
         last = self._journal.last_end()
         if last is not None and last.answer is not None:
-            self._note_receipt(last.ref, last.order, last.answer)
+            self._note_receipt(last, last.answer)
             self._till.concluded(last.order, last.ref, last.answer.result, last.answer)
 
     def attempts_of(self, order_ref: str) -> list[PaymentEntry]:
@@ -530,31 +530,41 @@ class Kernel:
         if self._on_its_way is not None and self._on_its_way.ref == effect.ref:
             self._on_its_way = None  # with the PIN that only the acquirer could read
         policy = self.setting.policy
-        when = datetime.fromtimestamp(self._clock.utc_s(), self.setting.timezone)
+        entry = self._entry(effect.ref)
+        sold_s = self._clock.utc_s() if entry is None else entry.at  # what a copy of it says too
         receipt = Receipt.of(
             effect.order,
             effect.ref,
             effect.answer,
             terminal_id=self.setting.terminal.terminal_id,
             mode=self.setting.terminal.mode,
-            when=when,
+            when=datetime.fromtimestamp(sold_s, self.setting.timezone),
             masked_payer=self._masked.pop(effect.ref, ""),
             provider=policy.provider if policy else "",
             licence=policy.licence if policy else "",
         )
         if getattr(self.state, "ref", "") == effect.ref:  # not of a sale that ended behind the next one
             self.last_receipt = receipt
-        self._note_receipt(effect.ref, effect.order, effect.answer)
+        self._note_receipt(entry, effect.answer)
         self._till.concluded(effect.order, effect.ref, effect.answer.result, effect.answer)
 
-    def _note_receipt(self, ref: str, order: Order, answer: Answer) -> None:
+    def _entry(self, ref: str) -> PaymentEntry | None:
+        try:
+            return self._journal.payment(ref)
+        except OperatorError as failure:
+            self.failure = failure
+            return None
+
+    def _note_receipt(self, entry: PaymentEntry | None, answer: Answer) -> None:
         """Count the receipt that was made: what a close compares with the journal and the acquirer."""
         kind = BOOKED.get(outcome_of(answer))
+        if kind is None or entry is None:
+            return
+        money = entry.order.amount
         try:
-            entry = self._journal.payment(ref) if kind else None
-            if kind and entry:
-                money = order.amount
-                self._journal.note_receipt(ref, kind, 1, money.minor, money.currency, entry.batch, copy=False)
+            self._journal.note_receipt(
+                entry.ref, kind, 1, money.minor, money.currency, entry.batch, copy=False
+            )
         except OperatorError as failure:
             self.failure = failure
 

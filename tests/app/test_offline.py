@@ -311,6 +311,31 @@ def test_sales_are_forwarded_in_their_order_and_a_declined_one_is_shown(shop: Of
         assert of_refund(setting, payment, tasks, 1) is None
 
 
+def test_a_copy_says_the_same_time_as_the_receipt_however_long_the_answer_took(shop: OfflineShop) -> None:
+    shop.pay()
+    shop.later(14_000)
+    shop.reply(APPROVED)
+    made, (payment,) = shop.kernel.last_receipt, shop.journal.payments(1)
+    assert made is not None
+    copy = of_payment(shop.kernel.setting, payment, [])
+    assert (copy.when, copy.amount, copy.approval) == (made.when, made.amount, made.approval)
+
+
+@pytest.mark.parametrize("call", ["payment", "note_receipt"])
+def test_a_receipt_that_can_t_be_counted_stops_no_sale(
+    shop: OfflineShop, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def damaged(*args: object, **kwargs: object) -> None:
+        raise OperatorError("the disk is full")
+
+    monkeypatch.setattr(shop.journal, call, damaged)
+    shop.pay()
+    shop.reply(APPROVED)
+    assert isinstance(shop.kernel.state, Approved)
+    assert shop.kernel.last_receipt is not None
+    assert str(shop.kernel.failure) == "the disk is full"
+
+
 def test_an_open_payment_s_receipt_is_not_final(shop: OfflineShop) -> None:
     shop.pay()
     (payment,) = shop.journal.payments(1)
