@@ -184,8 +184,9 @@ class Outbox:
                         copy=False,
                     )  # fmt: skip
                 self._journal.conclude_task(key, str(answer.result), msgspec.json.encode(answer))
-            case Lost(code=code) if code in NEVER and task.operation in ("refund", "advice"):
-                # left open, it would halt the journal again after each recovery, and no day could be closed
+            case Lost(code=code) if code in NEVER and task.operation == "refund":
+                # left open, it would halt the journal again after each recovery, and no day could be closed;
+                # an advice stays open: its goods are gone, and no such word may be said to it
                 refused = Answer(Result.DECLINED, code)
                 self._journal.conclude_task(key, str(refused.result), msgspec.json.encode(refused))
             case Told(DisputeAnswer() as filed):

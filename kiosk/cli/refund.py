@@ -121,6 +121,11 @@ def _report(
     about = f"refund {task.number} of order {payment.order.order_ref}"
     if answer is None:
         complain(f"{about}: {amount} is not final yet; it goes on by itself (`kiosk outbox` shows it)")
+    elif code and answer.code == "other_content":
+        complain(
+            f"{about}: one with this number was given before, and an older copy of the journal does not know"
+            " it; run `kiosk journal recover`, then look at what is left"
+        )
     elif code:
         complain(f"{about}: declined by the acquirer ({answer.code or 'no reason given'}); nothing went back")
     else:

@@ -48,8 +48,9 @@ HOUR_S: Final = 3_600
 DEFAULT_PIN: Final = "246810"
 """Of every payer that payers.json gives no other."""
 MAX_WRONG_PINS: Final = 3
-BOOKED: Final = ("payment", "refund", "advice")
-"""What has a sequence of its own and belongs to a batch that is open."""
+BOOKED: Final = ("payment", "refund")
+"""What has a sequence of its own and belongs to a batch that is open. An advice does not: the goods are gone,
+and its sale is signed and has a name of its own, so that it can't be another."""
 APPROVAL_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without letters that look like digits: people read it out."""
 
@@ -183,7 +184,8 @@ class Authoriser:
         """Treat a call once, in one transaction: `treat` is given the terminal (merchant/store/terminal).
 
         The stored answer for the same key and content, 422 for other content; 409 for a sequence that another
-        call of the terminal had, and for a batch that is settled (never for a reversal: it must get through).
+        call of the terminal had, and for a batch that is settled (never for a reversal or an advice: both
+        must get through).
         """
         key, digest = who.idempotency_key or "", hashlib.sha256(body).hexdigest()
         if key != f"{request.ref}:{operation}:{number}":

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,8 @@ from kiosk.acquirer.client import Lost, Reply, Told, Unsent, Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange
 from kiosk.acquirer.operations import PayerAnswer, advice_request, refund_request
-from kiosk.app.aftersale import answer_of
+from kiosk.app.aftersale import AfterSale, answer_of
+from kiosk.app.kernel import Kernel
 from kiosk.app.outbox import ANSWER_MS, DELAYS_MS, Outbox
 from kiosk.app.withdrawals import Withdrawals
 from kiosk.domain.aftersale import Refund, left_of, plan_refund
@@ -235,16 +237,10 @@ def test_an_end_that_can_t_be_written_was_not_heard(line: Line, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("code", ["sequence_reused", "other_content"])
-@pytest.mark.parametrize("kind", ["refund", "advice"])
-def test_what_can_never_be_treated_halts_an_older_copy_once_and_ends(
-    line: Line, kind: str, code: str
-) -> None:
+def test_a_refund_that_can_never_be_treated_halts_an_older_copy_once_and_ends(line: Line, code: str) -> None:
     effect = an_effect()
-    if kind == "advice":
-        key = line.offline(effect)
-    else:
-        line.sold(effect)
-        key = line.refund(effect, 10)
+    line.sold(effect)
+    key = line.refund(effect, 10)
     assert line.tick() == [key]
     line.answer(Lost(f"refused: {code}", code))
     assert line.journal.halted == code
@@ -252,9 +248,24 @@ def test_what_can_never_be_treated_halts_an_older_copy_once_and_ends(
     ended = answer_of(task)
     assert ended is not None
     assert (task.result, ended.code) == ("declined", code)
+    sale = AfterSale(cast("Kernel", None), line.journal, line.outbox, line)
+    payment = sale.payment(effect.ref)
+    given_before = 10 if code == "other_content" else 0  # another refund has its number: its money is gone
+    assert sale.left(payment).minor == payment.order.amount.minor - given_before
     line.journal.resume()
     assert line.tick(10**6) == []
     assert not line.journal.halted
+
+
+def test_an_offline_sale_ends_by_no_problem_at_all(line: Line) -> None:
+    effect = an_effect()
+    key = line.offline(effect)
+    assert line.tick() == [key]
+    line.answer(Lost("refused: sequence_reused", "sequence_reused"))
+    assert line.outbox.waiting() == [key]
+    assert line.tick(10**6) == [key]
+    line.answer(DONE)
+    assert line.outbox.waiting() == []
 
 
 def test_a_withdrawal_waits_behind_money_and_outlives_a_restart(line: Line) -> None:

@@ -282,6 +282,20 @@ def test_offline_is_off_unless_the_policy_says_otherwise(shop):
     assert shop.advise(an_effect(token="pyr-known")).code == "offline_not_allowed"
 
 
+def test_an_advice_gets_through_whatever_its_sequence_and_though_its_batch_is_closed(offline):
+    known = offline.ledger.bookings("m-100/s-1/t-7", 1)
+    items = [Item(ref=one.attempt.ref, kind="payment", minor=one.minor) for one in known]
+    assert offline.close(items).settled
+    effect = an_effect(token="pyr-known")
+    exchange = offline.an_advice(effect)
+    with offline.ledger.transaction():
+        offline.ledger.take_sequence("m-100/s-1/t-7", exchange.sequence, "another:payment:1")
+    assert offline.send_advice(exchange).code == "approved"
+    assert offline.taken(effect) == 3850
+    items.append(Item(ref=effect.ref, kind="offline", minor=3850))
+    assert offline.close(items).differences == (), "and a later close of it names it"
+
+
 def test_an_order_that_was_paid_meanwhile_is_not_paid_again(offline):
     paid = an_effect(token="pyr-known", order_ref="O-1")
     offline.pay(paid)
