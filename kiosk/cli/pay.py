@@ -228,7 +228,7 @@ def _report(state: State, order: Order, kiosk: Kiosk, code: Exit, *, as_json: bo
 
         say(line)
         if kiosk.kernel.last_receipt is not None:
-            say(render(kiosk.kernel.last_receipt))
+            say(render(kiosk.kernel.last_receipt, language=kiosk.base.config.screen.language))
 
 
 def _line(state: State, order: Order, kiosk: Kiosk) -> str:

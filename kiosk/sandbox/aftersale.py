@@ -24,6 +24,7 @@ from kiosk.acquirer.messages import (
     encode,
     parse,
 )
+from kiosk.acquirer.offline import OFFLINE_TYP
 from kiosk.acquirer.operations import (
     MAX_RECONCILIATION_BYTES,
     AdviceRequest,
@@ -46,7 +47,6 @@ from kiosk.sandbox.ledger import Attempt, Booked, Refund
 
 __all__ = ["Aftersale"]
 
-OFFLINE_TYP: Final = "facepay-offline+jws"
 GRACE_S: Final = 7 * 86_400
 """A sale may come so much later than its cap on age says: the cap is on selling, not on forwarding."""
 SKEW_S: Final = 300
