@@ -298,11 +298,13 @@ def _journal(base: Base) -> Check:
     try:
         with base.journal() as journal:
             broken = journal.verify()
-            still_open = len(journal.open_attempts())
+            still_open, halted = len(journal.open_attempts()), journal.halted
     except InUse:
         return Check("journal", "green", "in use by a running kiosk, which checked it when it started")
     if broken is not None:
         return Check("journal", "red", f"entry {broken} breaks the chain", "Keep the file, call support.")
+    if halted:
+        return Check("journal", "red", f"entries are missing ({halted})", "Run `kiosk journal recover`.")
     if still_open:
         return Check("journal", "amber", f"{still_open} payments are not final", "Run `kiosk resolve`.")
     return Check("journal", "green", "the chain is whole, nothing is open")

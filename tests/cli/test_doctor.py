@@ -121,6 +121,16 @@ def test_a_damaged_list_of_added_networks_is_one_red_line_beside_all_other_check
     assert found["disk"]["status"] == "green"
 
 
+def test_a_journal_that_lacks_entries_is_red_and_says_what_to_do(kiosk: Kiosk, data_dir: Path) -> None:
+    with Journal(data_dir / "journal.sqlite") as opened:
+        opened.halt("sequence_reused")
+    journal = examined(kiosk, data_dir)["journal"]
+    with Journal(data_dir / "journal.sqlite") as opened:
+        opened.resume()
+    assert (journal["status"], journal["action"]) == ("red", "Run `kiosk journal recover`.")
+    assert "sequence_reused" in journal["detail"]
+
+
 def test_beside_a_running_kiosk_the_journal_is_in_use_not_broken(kiosk: Kiosk, data_dir: Path) -> None:
     with Journal(data_dir / "journal.sqlite"):
         journal = examined(kiosk, data_dir)["journal"]
