@@ -358,9 +358,14 @@ class AfterSale:
 
 
 def answer_of(task: Task) -> Answer | None:
-    """The acquirer's word that ended a refund or an advice; None while it is open."""
-    if task.answer is None:
+    """The acquirer's word that ended a refund or an advice; None while it is open.
+
+    One that came from the acquirer's books, or whose body was lost, has a bare result: that is an end too.
+    """
+    if task.result is None:
         return None
+    if task.answer is None:
+        return Answer(Result(task.result), "recovered")
     try:
         return msgspec.json.decode(task.answer, type=Answer)
     except (msgspec.MsgspecError, UnicodeError) as error:

@@ -311,6 +311,18 @@ def test_sales_are_forwarded_in_their_order_and_a_declined_one_is_shown(shop: Of
         assert of_refund(setting, payment, tasks, 1) is None
 
 
+@pytest.mark.parametrize("result", [Result.APPROVED, Result.DECLINED])
+def test_a_sale_whose_answer_was_lost_with_a_damaged_page_does_not_wait(
+    shop: OfflineShop, result: Result
+) -> None:
+    shop.known()
+    shop.sell("O-1")
+    (task,) = shop.journal.advices()
+    (sale,) = stored_sales([replace(task, result=str(result), answer=None)])
+    assert sale.answer is not None
+    assert sale.declined == (result is Result.DECLINED)
+
+
 def test_a_copy_says_the_same_time_as_the_receipt_however_long_the_answer_took(shop: OfflineShop) -> None:
     shop.pay()
     shop.later(14_000)
