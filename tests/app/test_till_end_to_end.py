@@ -1,4 +1,4 @@
-"""A till at a real kiosk: real sandbox, journal, network, vision on a still; only the presses are the test's."""
+"""A till at a real kiosk: real sandbox, journal, network, vision on a still; the presses are the test's."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def told(said: Said) -> Told:
     return said.told
 
 
-def debits(shop: Running, order: str) -> list[int]:
-    return [row.debited_minor for row in shop.rows(order) if row.debited_minor]
+def debits(at: Running, order: str) -> list[int]:
+    return [row.debited_minor for row in at.rows(order) if row.debited_minor]
 
 
 @pytest.mark.parametrize("wire", ["tcp", "serial"])
