@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiosk.acquirer.journal import Journal, JournalHalted
+from kiosk.acquirer.journal_file import Damaged
 from kiosk.acquirer.journal_guard import RESERVE_BYTES, Mark, Reserve
 from kiosk.domain.errors import OperatorError
 
@@ -297,7 +298,8 @@ def test_no_path_no_mark_and_no_reserve():
 
 
 def everywhere(path):
-    return b"".join(file.read_bytes() for file in path.parent.iterdir() if file.is_file())
+    files = (file for file in path.parent.iterdir() if file.is_file() and file.suffix != ".reserve")
+    return b"".join(file.read_bytes() for file in files)
 
 
 def test_a_pins_ciphertext_is_nowhere_after_the_end_of_its_attempt(path):
@@ -427,3 +429,25 @@ def test_it_can_be_read_beside_a_running_kiosk_and_not_written(path):
             assert [entry["seq"] for entry in reader.entries()] == [1, 2]
             with pytest.raises(OperatorError, match="readonly"):
                 reader.halt("x")
+
+
+def test_a_reserve_of_another_size_is_made_anew(path):
+    reserve = path.with_name("journal.sqlite.reserve")
+    reserve.write_bytes(b"x")
+    assert Reserve(path).hold()
+    assert reserve.stat().st_size == RESERVE_BYTES
+
+
+def test_a_table_that_is_gone_is_damage(path):
+    Journal(path).close()
+    raw(path, "DROP TABLE origin")
+    with pytest.raises(Damaged):
+        Journal(path)
+
+
+def test_text_that_is_none_is_damage(path):
+    with Journal(path) as journal:
+        paid(journal, order_ref="a-name-to-be-found")
+    path.write_bytes(path.read_bytes().replace(b"a-name-to-be-found", b"\xff-name-to-be-found"))
+    with pytest.raises(Damaged):
+        Journal(path)

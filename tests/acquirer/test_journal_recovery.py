@@ -460,3 +460,43 @@ def test_a_new_file_whose_chain_is_broken_is_written_anew(path, tmp_path):
     raw(other, *UNGUARDED, "UPDATE entries SET minor = 1")
     damage(path, 0, bytes(100))
     assert mend(path).saved > 50
+
+
+def a_page(number, *columns):
+    """A table leaf with one cell: its row's number, and a record of these columns (kind, content)."""
+    kinds, contents = b"".join(kind for kind, _ in columns), b"".join(content for _, content in columns)
+    record = bytes([len(kinds) + 1]) + kinds + contents
+    place = PAGE - len(record) - 2
+    page = bytearray(PAGE)
+    page[:10] = bytes([0x0D, 0, 0, 0, 1]) + place.to_bytes(2, "big") + b"\x00" + place.to_bytes(2, "big")
+    page[place:] = bytes([len(record), number]) + record
+    return bytes(page)
+
+
+NULL = (b"\x00", b"")
+
+
+@pytest.mark.parametrize(
+    ("columns", "bodies"),
+    [
+        ((NULL, (b"\x12", b"abc"), (b"\x08", b"")), [b"abc"]),
+        ((NULL, (b"\x12", b"abc"), (b"\x01", b"\x01")), [b"abc"]),
+        ((NULL, (b"\x13", b"abc"), (b"\x08", b"")), []),  # a text
+        ((NULL, (b"\x13", b"a\xff\xfe"), (b"\x08", b"")), []),  # no text
+        ((NULL, (b"\x0a", b""), (b"\x08", b"")), []),  # a kind that is not used
+        ((NULL, (b"\x12", b"abc")), []),  # of another table
+        ((NULL, (b"\x12", b"abc"), (b"\x08", b"x")), []),  # longer than it says
+        ((NULL, (b"\x81" * 8 + b"\x0c", b"abc"), (b"\x08", b"")), []),  # a number of nine bytes
+    ],
+)
+def test_a_cell_is_read_as_the_format_says_or_not_at_all(columns, bodies):
+    page = a_page(5, *columns)
+    assert list(carve(bytes(PAGE) + page).bodies.values()) == bodies
+    log = bytes(32) + b"".join(number.to_bytes(4, "big") + bytes(20) + page for number in (0, 7))
+    assert list(carve(bytes(PAGE), log).bodies.values()) == bodies
+
+
+def test_rows_of_two_tables_that_look_alike_are_told_apart():
+    found = Carved()
+    found.add(1, [None, "x"])
+    assert (found.entries, found.bodies) == ({}, {})

@@ -291,3 +291,14 @@ def test_an_order_cannot_change_under_a_task(journal):
     bigger = replace(effect.order, amount=Money(9_999, "CNY"))
     journal.open_task(a_task("dispute", effect.ref), bigger, day=TODAY)
     assert journal.open_tasks()[0].minor == 9_999
+
+
+def test_what_ended_last_and_which_batches_are_not_closed(journal):
+    assert (journal.last_end(), journal.open_batches()) == (None, [])
+    paid(journal)
+    paid(journal, day=TOMORROW)
+    opened_attempt(journal, day=TOMORROW)
+    assert journal.last_end().day == TOMORROW.isoformat()
+    assert journal.open_batches() == [BATCH, BATCH + 1]
+    journal.settle(BATCH, b"{}")
+    assert journal.open_batches() == [BATCH + 1]
