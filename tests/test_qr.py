@@ -16,7 +16,7 @@ TEXTS = ["TOTAL: ¥ 38.50\n", "合计: ¥ 38.50\n付款人: *明\n", "المجم
 
 
 def scanned(grey: np.ndarray) -> str:
-    return str(cv2.QRCodeDetector().detectAndDecode(grey)[0])
+    return str(cv2.QRCodeDetectorAruco().detectAndDecode(grey)[0])
 
 
 @pytest.mark.parametrize("text", TEXTS)
