@@ -91,7 +91,7 @@ class Tls:
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         if trust.ca:
             for certificate in trust.ca:
-                self._context.load_verify_locations(cadata=certificate)
+                self._believe(certificate)
         else:
             self._context.load_default_certs()
         if identity is not None:
@@ -102,6 +102,14 @@ class Tls:
             else TlsError("own_refused", "it hung up on seeing this kiosk's certificate")
         )
         self._sessions: deque[ssl.SSLSession] = deque(maxlen=KEPT_SESSIONS)
+
+    def _believe(self, certificate: bytes) -> None:
+        """A token's library may share OpenSSL with us and leave an error of its own in this thread's queue (SoftHSM2
+        does, after a wrong PIN): it is taken for ours once, and is gone then."""
+        try:
+            self._context.load_verify_locations(cadata=certificate)
+        except ssl.SSLError:
+            self._context.load_verify_locations(cadata=certificate)
 
     def _show(self, identity: TlsIdentity) -> None:
         do = "Install it again: kiosk keys tls install, or begin anew with kiosk keys tls make."

@@ -25,6 +25,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.sandbox.ca import Authority
 from kiosk.sandbox.keys import key_id_of
 
+from ..tokens import soft_token
 from .parts import a_payment, an_effect
 from .test_client import client, served, signed, word
 
@@ -333,3 +334,13 @@ def test_a_certificate_file_that_does_not_open_is_said_in_one_line(pki):
 
 def test_the_secret_is_not_shown(pki):
     assert PASSWORD.decode() not in repr(pki.identity())
+
+
+def test_an_error_that_a_token_s_library_left_behind_is_not_taken_for_the_acquirer_s_certificate(pki):
+    with soft_token() as soft:
+        soft.pin_file.write_text("wrong-0000\n")
+        with pytest.raises(OperatorError, match="refuses the PIN"):
+            soft.token().make_pair(bytes(16))
+        assert isinstance(
+            pays(pki.authority.server("127.0.0.1"), Tls(pki.trust, pki.identity()))[0], Verified
+        )

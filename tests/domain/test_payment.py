@@ -580,7 +580,7 @@ def test_a_pin_is_asked_of_a_payer_who_was_recognised_and_three_times_an_order_a
     typed = 0
     for one in history:
         typed = 0 if StartCamera() in one.effects else typed
-        typed += isinstance(one.event, PinSealed) and isinstance(one.after, Sent)
+        typed += isinstance(one.before, PinEntry) and isinstance(one.after, Sent)
         assert typed <= payment.MAX_PINS
         if isinstance(one.after, PinEntry) and not isinstance(one.before, PinEntry):
             assert ForgetFace() in one.effects or isinstance(one.before, Sent)
