@@ -104,8 +104,8 @@ class Tls:
         self._sessions: deque[ssl.SSLSession] = deque(maxlen=KEPT_SESSIONS)
 
     def _believe(self, certificate: bytes) -> None:
-        """A token's library may share OpenSSL with us and leave an error of its own in this thread's queue (SoftHSM2
-        does, after a wrong PIN): it is taken for ours once, and is gone then."""
+        """A token's library may share OpenSSL with us, and leave an error of its own in this thread's queue
+        (SoftHSM2 does, after a wrong PIN): it is taken for ours once, and is gone then."""
         try:
             self._context.load_verify_locations(cadata=certificate)
         except ssl.SSLError:
