@@ -341,6 +341,5 @@ def test_an_error_that_a_token_s_library_left_behind_is_not_taken_for_the_acquir
         soft.pin_file.write_text("wrong-0000\n")
         with pytest.raises(OperatorError, match="refuses the PIN"):
             soft.token().make_pair(bytes(16))
-        assert isinstance(
-            pays(pki.authority.server("127.0.0.1"), Tls(pki.trust, pki.identity()))[0], Verified
-        )
+        tls = Tls(pki.trust, pki.identity())
+    assert isinstance(pays(pki.authority.server("127.0.0.1"), tls)[0], Verified)
