@@ -226,15 +226,13 @@ class Journal(SideTables):
             self._counts = self._counts[0] + minor, self._counts[1] + number
 
     def latest_s(self) -> float:
-        """When the newest approved or open attempt was written (seconds since 1970, UTC); 0 when none was.
+        """When the newest approved attempt was written (seconds since 1970, UTC); 0 when none was.
 
-        A clock that is before it was set back: days and windows go by the later of the two.
+        A clock that is before it was set back: days and windows go by the later of the two. One that is open
+        proves nothing: its clock may have been ahead, and then the acquirer never approves it.
         """
         with self._explained():
-            rows = self._rows(
-                """SELECT at FROM attempts WHERE outcome IS NULL OR outcome = 'approved'
-                   ORDER BY at DESC LIMIT 1"""
-            )
+            rows = self._rows("SELECT at FROM attempts WHERE outcome = 'approved' ORDER BY at DESC LIMIT 1")
         return float(rows[0]["at"]) if rows else 0.0
 
     def payments(self, limit: int = 100) -> list[PaymentEntry]:

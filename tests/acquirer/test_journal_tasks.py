@@ -165,6 +165,18 @@ def test_no_request_belongs_to_a_batch_that_is_settled(path):
         assert journal.batch(TOMORROW) == BATCH + 1
 
 
+def test_an_attempt_that_the_acquirer_has_not_approved_does_not_say_what_time_it_is(path):
+    """A clock that was ahead for a moment: tomorrow's caps are not opened today by what is never approved."""
+    clock = [1_795_600_000.0]
+    with Journal(path, now=lambda: clock[0]) as journal:
+        paid(journal)
+        clock[0] += 86_400
+        effect, _ = opened_attempt(journal)
+        assert journal.latest_s() == 1_795_600_000.0
+        journal.conclude(effect.ref, REVERSED)
+        assert journal.latest_s() == 1_795_600_000.0
+
+
 def test_a_clock_that_is_set_back_reopens_no_window(path):
     clock = [1_795_600_000.0]
     with Journal(path, now=lambda: clock[0]) as journal:
