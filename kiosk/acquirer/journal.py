@@ -190,15 +190,16 @@ class Journal(SideTables):
     def spent(self, token: str, now_s: float, day: date) -> Spent:
         """What is approved, accepted offline or still open: by this payer, and in all.
 
-        `day` is the store's, `now_s` seconds since 1970 (UTC): the hour is the 60 minutes before it.
+        `day` is the store's, `now_s` seconds since 1970 (UTC): the hour is the 60 minutes before it. What was
+        written under a later day counts as well: the clock was ahead then, or is behind now.
         """
         with self._explained():
             by_kiosk, kiosk_count = self._counted(day.isoformat())
             by_person, by_hour, hour_count, day_count = self._db.execute(
-                """SELECT coalesce(sum(minor) FILTER (WHERE day = :day), 0),
+                """SELECT coalesce(sum(minor) FILTER (WHERE day >= :day), 0),
                           coalesce(sum(minor) FILTER (WHERE at > :hour), 0),
                           count(*) FILTER (WHERE at > :hour),
-                          count(*) FILTER (WHERE day = :day)
+                          count(*) FILTER (WHERE day >= :day)
                    FROM attempts WHERE token = :token AND day >= :yesterday
                                  AND (outcome IS NULL OR outcome = 'approved')""",
                 {
@@ -215,14 +216,14 @@ class Journal(SideTables):
         if self._count_day != day:
             row = self._db.execute(
                 """SELECT coalesce(sum(minor), 0), count(*) FROM attempts
-                   WHERE day = ? AND (outcome IS NULL OR outcome = 'approved')""",
+                   WHERE day >= ? AND (outcome IS NULL OR outcome = 'approved')""",
                 (day,),
             ).fetchone()
             self._count_day, self._counts = day, (row[0], row[1])
         return self._counts
 
     def _count(self, day: str, minor: int, number: int) -> None:
-        if self._count_day == day:
+        if self._count_day and day >= self._count_day:
             self._counts = self._counts[0] + minor, self._counts[1] + number
 
     def latest_s(self) -> float:

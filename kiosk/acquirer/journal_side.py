@@ -32,11 +32,25 @@ class SideTables(JournalFile):
     def note_receipt(  # noqa: PLR0917 - a receipt's own words
         self, ref: str, kind: Kind, number: int, minor: int, currency: str, batch: int, *, copy: bool
     ) -> None:
-        """A receipt was printed or shown: the third leg of a close's comparison."""
+        """A receipt was printed or shown: the third leg of a close's comparison.
+
+        The same one again (a restart tells the last end once more) is noted once; a copy each time.
+        """
         with self._explained():
             self._db.execute(
-                "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (ref, kind, number, minor, currency, batch, copy),
+                """INSERT INTO receipts SELECT :ref, :kind, :number, :minor, :currency, :batch, :copy
+                   WHERE :copy OR NOT EXISTS (SELECT 1 FROM receipts
+                       WHERE batch = :batch AND ref = :ref AND kind = :kind AND number = :number
+                       AND NOT copy)""",
+                {
+                    "ref": ref,
+                    "kind": kind,
+                    "number": number,
+                    "minor": minor,
+                    "currency": currency,
+                    "batch": batch,
+                    "copy": copy,
+                },
             )
 
     def receipt_totals(self, batch: int) -> list[Printed]:

@@ -48,6 +48,8 @@ def dispute(
     from kiosk.app.wiring import open_base, open_books
 
     with open_base(data_dir, config, complain) as base, open_books(base) as books:
+        if out is not None and not out.parent.is_dir():  # said before anything is filed
+            raise OperatorError("there is no such folder", where=str(out.parent), do="Check --out.")
         sale = AfterSale(books.kernel, books.journal, books.outbox, base.clock)
         payment = sale.payment(name)
         task = sale.open_dispute(payment)

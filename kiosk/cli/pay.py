@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import signal
@@ -95,8 +96,9 @@ def pay(
         typer.Option(metavar="FILE", help="File with the wallet PIN, if one is asked for; - reads stdin."),
     ] = "",
     order: Annotated[
-        str, typer.Option(metavar="REF", help="The purchase; it can be approved once. Default: a new one.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="REF", help="The purchase; it can be approved once. Default: a new one."),
+    ] = None,
     resolve: Annotated[
         float,
         typer.Option(metavar="SECONDS", min=0, max=600, help="How long to wait for an unknown outcome."),
@@ -117,7 +119,9 @@ def pay(
     """
     if digits is not None and not re.fullmatch(r"[0-9]{4}", digits, re.ASCII):
         raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")
-    if order.strip() != order or (order and not order.isprintable()) or len(order) > MAX_ORDER:
+    if order is not None and not (
+        order.strip() == order and 1 <= len(order) <= MAX_ORDER and order.isprintable()
+    ):
         raise OperatorError(
             f"--order {order[:40]!r}", do=f"Use 1 to {MAX_ORDER} printable characters without space around."
         )
@@ -170,7 +174,11 @@ def pay(
         if isinstance(state, Refused | NotSent) and failure is not None:
             raise failure
         code = exit_code(state, digits_given=digits is not None)
-        _report(state, purchase, kiosk, code, as_json=json, again=earlier is not None)
+        try:
+            _report(state, purchase, kiosk, code, as_json=json, again=earlier is not None)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read it is gone: what became of the money is in the exit code
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if code:
         raise typer.Exit(code)
 

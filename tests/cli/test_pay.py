@@ -154,6 +154,23 @@ def test_an_order_whose_attempt_is_open_is_not_paid_again(kiosk: Kiosk, shop: Ru
     assert debits(shop, "P-52") == [3850]
 
 
+def test_an_empty_order_is_none_and_a_closed_pipe_hides_no_approval(
+    kiosk: Kiosk, shop: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = pay(kiosk, shop, "--order", "")
+    assert refused.code == 2
+    assert "--order" in one_line(refused)
+
+    def gone(line: str = "") -> None:
+        raise BrokenPipeError
+
+    with monkeypatch.context() as closed:
+        closed.setattr("kiosk.cli.pay.say", gone)
+        closed.setattr("kiosk.cli.pay.os.dup2", lambda *handles: None)
+        assert pay(kiosk, shop, "--order", "P-58").code == 0
+    assert [row.debited_minor for row in shop.rows("P-58")] == [3850]
+
+
 def test_paid_at_another_kiosk_is_said_so(kiosk: Kiosk, shop: Running, tmp_path: Path) -> None:
     assert pay(kiosk, shop, "--order", "P-53").code == 0
     folder = tmp_path / "second"

@@ -16,6 +16,7 @@ from kiosk.app.kernel import Kernel, _Replied
 from kiosk.app.offline import OfflineSales
 from kiosk.app.outbox import Outbox
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import Spent
 from kiosk.domain.offline import Doubt
 from kiosk.domain.payment import (
     AcceptedOffline,
@@ -209,10 +210,21 @@ class WritesTheWrongEndOfARefund(DiskJournal):
 
 
 class ForgetsWhichDayItWas(DiskJournal):
-    """Days go by the clock alone: set back over midnight, it opens the cap again."""
+    """Days go by the clock alone and know only themselves: set back over midnight, the cap is open again."""
 
     def latest_s(self) -> float:
         return 0.0
+
+    def spent(self, token: str, now_s: float, day: date) -> Spent:
+        sold = self._rows(
+            """SELECT token, minor FROM attempts
+               WHERE day = ? AND (outcome IS NULL OR outcome = 'approved')""",
+            day.isoformat(),
+        )
+        return Spent(
+            by_person=sum(row["minor"] for row in sold if row["token"] == token),
+            by_kiosk=sum(row["minor"] for row in sold),
+        )
 
 
 MUTANTS = {
