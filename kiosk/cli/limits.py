@@ -12,9 +12,11 @@ import typer
 
 from kiosk.app.limits import cap_said
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.cli.staff import PinFile, approve
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import NO_LIMITS, LimitKind, Limits, Policy, Spent, effective
 from kiosk.domain.money import Money, MoneyError
+from kiosk.domain.staff import Action
 
 if TYPE_CHECKING:
     from kiosk.app.wiring import Base
@@ -93,8 +95,14 @@ def set_(
         str, typer.Argument(metavar="VALUE", help="An amount such as 200.00, a number of payments, or none.")
     ],
     staff: Annotated[
-        str, typer.Option(metavar="NUMBER", help="Staff number, for the audit trail.", show_default=False)
+        str,
+        typer.Option(
+            metavar="NUMBER",
+            help="A manager, who is asked for their PIN (where there is staff); named in the audit trail.",
+            show_default=False,
+        ),
     ] = "",
+    pin_file: PinFile = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     json: Json = False,
@@ -102,6 +110,7 @@ def set_(
     """Lower one of the merchant's caps, or lift it again (none). A running kiosk follows at the next payment.
 
     A value above the acquirer's ceiling is refused. Each change is in the audit trail (`kiosk limits log`).
+    Where the shop has staff (`kiosk staff add`), a manager approves it with their PIN.
 
     Example: kiosk limits set per_person_day 200.00 --staff 1007
     """
@@ -117,6 +126,10 @@ def set_(
         wanted = None if value == "none" else _parsed(kind, value, currency)
         policy = base.stored_policy()
         ceiling = effective(policy.ceiling, policy.law) if policy else NO_LIMITS
+        if base.staff.members():
+            if not staff:
+                raise OperatorError("a manager changes limits here", do="Give --staff NUMBER.")
+            approve(base, int(staff), pin_file, Action.LIMITS, kind=kind, value=value)
         base.limits.change(kind, wanted, ceiling=ceiling, at_s=time.time(), staff=staff)
         now = getattr(effective(ceiling, base.limits.in_force()), kind)
     if json:

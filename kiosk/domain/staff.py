@@ -36,10 +36,11 @@ class Action(StrEnum):
     CLOSE = "close"
     REFUND = "refund"
     DISPUTE = "dispute"
+    LIMITS = "limits"
     STAFF = "staff"
 
 
-MANAGERS_ONLY: Final = frozenset({Action.REFUND, Action.DISPUTE, Action.STAFF})
+MANAGERS_ONLY: Final = frozenset({Action.REFUND, Action.DISPUTE, Action.LIMITS, Action.STAFF})
 
 
 @dataclass(frozen=True, slots=True)

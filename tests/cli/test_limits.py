@@ -78,6 +78,22 @@ def test_what_is_set_is_in_force_and_in_the_trail(kiosk: Kiosk, folder: Path) ->
     assert told.endswith("per_payment: ¥ 200.00 -> none, staff not named\n3 changes\n")
 
 
+def test_where_there_is_staff_a_manager_approves(kiosk: Kiosk, folder: Path, tmp_path: Path) -> None:
+    pins = {}
+    for number, digits in ((1, "90817263"), (2, "71829304")):
+        pins[number] = tmp_path / f"pin-{number}"
+        pins[number].write_text(digits)
+    first = ("--role", "manager", "--pin-file", pins[1], "--data-dir", folder)
+    assert kiosk("staff", "add", "1", *first).code == 0
+    change = ("limits", "set", "per_payment", "150.00", "--data-dir", folder)
+    assert kiosk(*change).code == 2
+    assert kiosk(*change, "--staff", "4242", "--pin-file", pins[1]).code == 2
+    assert kiosk(*change, "--staff", "1", "--pin-file", pins[2]).code == 2
+    assert shown(kiosk, folder)["per_payment"]["merchant"] is None
+    assert kiosk(*change, "--staff", "1", "--pin-file", pins[1]).code == 0
+    assert shown(kiosk, folder)["per_payment"]["merchant"] == 15_000
+
+
 def test_the_table_is_for_people(kiosk: Kiosk, folder: Path) -> None:
     told = kiosk("limits", "show", "--data-dir", folder).out
     assert told.splitlines()[0].split() == ["kind", "acquirer", "merchant", "in", "force", "spent"]
