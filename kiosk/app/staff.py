@@ -22,6 +22,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from kiosk.app.audit import Audit
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.lockout import recounted
 from kiosk.domain.ports import Clock
 from kiosk.domain.staff import Action, Member, Role, check_number, check_pin, locked_until, may
 from kiosk.files import write_whole
@@ -78,8 +79,10 @@ class StaffStore:
         with self._turn():
             staff, now = self._read(), self._clock.utc_s()
             kept = _find(staff, number)
+            kept = msgspec.structs.replace(kept, failures=tuple(recounted(kept.failures, now)))
             until = locked_until(kept.failures, now)
             if until is not None:
+                self._write(_with(staff, kept))  # a clock that was set back far makes the lock no shorter
                 clock = datetime.fromtimestamp(until).astimezone().strftime("%H:%M:%S")
                 raise OperatorError(f"staff {number} is locked until {clock} after wrong PINs")
             counted = msgspec.structs.replace(kept, failures=(*kept.failures, now)[-KEPT_FAILURES:])

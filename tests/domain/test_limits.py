@@ -184,6 +184,6 @@ def test_a_cap_on_a_number_is_a_whole_number_of_payments(value: object) -> None:
 
 
 def test_a_policy_names_a_cap_for_every_payment() -> None:
-    with pytest.raises(ValueError, match="per_payment"):
+    with pytest.raises(ValueError, match=r"^a policy names a cap for every payment \(per_payment\)$"):
         Policy(1, 0, "CNY", "Provider", "L-1", True, Limits(per_person_day=1))
     assert Policy(1, 0, "CNY", "Provider", "L-1", True, Limits(per_payment=1)).ceiling.per_payment == 1
