@@ -188,6 +188,11 @@ def test_a_dispute_carries_the_journal_s_evidence_and_no_face(
 
 
 def test_the_trail_says_who_approved_what_and_no_pin(kiosk: Kiosk, books: Running) -> None:
+    sold(books, "R-T")
+    where = ("--staff", "7", "--data-dir", books.folder, "--pin-file")
+    assert kiosk("dispute", "R-T", *where, books.folder / "pin-12").code == 2
+    assert kiosk("dispute", "R-T", *where, books.folder / "pin-7").code == 0
+    assert kiosk("refund", "R-T", *where, books.folder / "pin-7").code == 0
     ran = kiosk("staff", "log", "--json", "--data-dir", books.folder)
     entries = json.loads(ran.out)["entries"]
     assert {entry["what"] for entry in entries} >= {"staff_added", "refund", "dispute", "wrong_pin"}
