@@ -5,12 +5,15 @@ What the system refuses comes out of `write_whole` as OSError: each room says in
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kiosk.domain.errors import OperatorError
 
-__all__ = ["is_there", "write_whole"]
+__all__ = ["alone", "is_there", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -35,6 +38,20 @@ def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
         os.fsync(folder)  # the name too has to outlive a cut
     finally:
         os.close(folder)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time inside the block, by the file `lock` (0600, made when missing); others wait.
+
+    OSError for what the system refuses.
+    """
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_there(path: Path) -> bool:

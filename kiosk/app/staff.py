@@ -7,9 +7,7 @@ kiosk's key: whoever takes the file alone can try none.
 
 from __future__ import annotations
 
-import fcntl
 import hmac
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -25,7 +23,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.domain.lockout import recounted
 from kiosk.domain.ports import Clock
 from kiosk.domain.staff import Action, Member, Role, check_number, check_pin, locked_until, may
-from kiosk.files import write_whole
+from kiosk.files import alone, write_whole
 
 __all__ = ["STAFF_NAME", "StaffStore"]
 
@@ -178,12 +176,8 @@ class StaffStore:
     def _turn(self) -> Iterator[None]:
         """One process at a time, so that guesses made at once are counted one by one."""
         try:
-            handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            with alone(self._path.with_suffix(".lock")):
                 yield
-            finally:
-                os.close(handle)
         except OSError as error:
             raise self._refused(error) from None
 

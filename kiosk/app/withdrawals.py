@@ -6,8 +6,6 @@ and each reads what the others left.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Final
 import msgspec
 
 from kiosk.domain.errors import OperatorError
-from kiosk.files import write_whole
+from kiosk.files import alone, write_whole
 
 __all__ = ["WITHDRAWALS_NAME", "Withdrawals"]
 
@@ -64,12 +62,8 @@ class Withdrawals:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         try:
-            handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            with alone(self._path.with_suffix(".lock")):
                 yield
-            finally:
-                os.close(handle)
         except OSError as error:
             raise self._refused(error) from None
 
