@@ -188,11 +188,9 @@ def _value(payload: bytes, at: int, kind: int) -> tuple[Value, int]:
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
     value = 0
-    for place in range(9):
+    for place in range(8):
         byte = page[at + place]
-        if place == 8:
-            return value << 8 | byte, at + 9
         value = value << 7 | byte & 0x7F
         if byte < 0x80:
             return value, at + place + 1
-    raise AssertionError  # pragma: no cover
+    return value << 8 | page[at + 8], at + 9
