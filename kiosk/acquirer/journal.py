@@ -117,7 +117,7 @@ class Journal(SideTables):
                     batch=self.batch(day),
                     exchange=exchange,
                     secret=effect.pin is not None,
-                    at=max(self._now(), self.latest_s()),  # no window goes by a clock that was set back
+                    at=self.not_before(self._now()),  # no window goes by a clock that was set back
                 )
             )
             self._count_day = kept
@@ -235,6 +235,10 @@ class Journal(SideTables):
         with self._explained():
             rows = self._rows("SELECT at FROM attempts WHERE outcome = 'approved' ORDER BY at DESC LIMIT 1")
         return float(rows[0]["at"]) if rows else 0.0
+
+    def not_before(self, now_s: float) -> float:
+        """The clock's `now_s`, or the newest approval where that is later: what days and windows go by."""
+        return max(now_s, self.latest_s())
 
     def payments(self, limit: int = 100) -> list[PaymentEntry]:
         """The newest attempts first."""

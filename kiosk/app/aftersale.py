@@ -347,7 +347,7 @@ class AfterSale:
 
     def _today(self) -> date:
         """The store's day; a clock that was set back does not go back behind the last payment."""
-        now = max(self._clock.utc_s(), self._journal.latest_s())
+        now = self._journal.not_before(self._clock.utc_s())
         return datetime.fromtimestamp(now, self._kernel.setting.timezone).date()
 
     def _currency(self) -> str:

@@ -39,7 +39,7 @@ class Sender(Protocol):
 def envelope(journal: Journal, clock: Clock, timezone: ZoneInfo) -> Envelope:
     """Where the next request of this kiosk stands in its history. OperatorError: the journal says no."""
     now = clock.utc_s()
-    day = datetime.fromtimestamp(max(now, journal.latest_s()), timezone).date()
+    day = datetime.fromtimestamp(journal.not_before(now), timezone).date()
     return {
         "sequence": journal.next_sequence(),
         "batch": journal.batch(day),

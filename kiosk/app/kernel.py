@@ -793,7 +793,7 @@ class Kernel:
 
     def _now_s(self) -> float:
         """The later of the clock and the last payment: a clock that was set back opens no limit again."""
-        return max(self._clock.utc_s(), self._journal.latest_s())
+        return self._journal.not_before(self._clock.utc_s())
 
 
 def _overwrite(found: LookDone) -> None:

@@ -186,7 +186,7 @@ def _spent(base: Base, token: str) -> Spent:
     if not is_there(path):
         return Spent()
     with Journal(path, read_only=True) as journal:
-        now_s = max(time.time(), journal.latest_s())
+        now_s = journal.not_before(time.time())
         today = datetime.fromtimestamp(now_s, ZoneInfo(base.config.store.timezone)).date()
         return journal.spent(token, now_s, today)
 
