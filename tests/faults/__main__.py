@@ -72,12 +72,15 @@ def _options() -> argparse.Namespace:
 
 
 class _Progress:
-    """One line on stderr that is written over, every second or so."""
+    """One line on stderr that is written over, every second or so, and a lasting one for each violation."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._wanted, self._said = options.schedules, 0.0
+        self._wanted, self._said, self._found = options.schedules, 0.0, 0
 
     def __call__(self, total: Summary) -> None:
+        for violation in total.violations[self._found :]:
+            _line(_of_violation(violation) + "\n")
+        self._found = len(total.violations)
         if total.seconds - self._said >= 1 or total.schedules == self._wanted:
             self._said = total.seconds
             rate = total.schedules / total.seconds
@@ -86,6 +89,11 @@ class _Progress:
                 f"schedules {total.schedules:,} of {self._wanted:,}  {rate:,.0f}/s  "
                 f"{left_s / 60:.0f} min left  violations {len(total.violations)}"
             )
+
+
+def _of_violation(violation: tuple[int, str, str]) -> str:
+    seed, _, what = violation
+    return f"seed {seed}: {what}; again: make faults SEED={seed}"
 
 
 def _of_kills(toll: Toll, wanted: int) -> str:
@@ -133,9 +141,7 @@ def _table(schedules: Summary, toll: Toll, found: dict[str, Any]) -> str:
         *((name, f"{found['by_kind'][kind]:,}") for kind, name in ZEROS.items()),
     ]  # fmt: skip
     lines = [f"{name:<50} {value}" for name, value in rows]
-    lines += [
-        f"seed {seed}: {what}; again: make faults SEED={seed}" for seed, _, what in schedules.violations[:20]
-    ]
+    lines += [_of_violation(violation) for violation in schedules.violations[:20]]
     lines += [what for _, what in toll.violations[:20]]
     return "\n".join(lines)
 
