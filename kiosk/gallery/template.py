@@ -90,6 +90,7 @@ class PayerRecord:
     confirm page shows; `digits` are the last four of the phone number, or "" where none were given; they are
     kept nowhere but in the encrypted gallery. `enrolled_at_s` is seconds since 1970 (UTC). 1 to 8 references,
     all of one network. `limits`: what this person allows themselves, for a payment and for a day.
+    `keep_until_s`: when the consent ends by itself, seconds since 1970 (UTC); None: it does not.
     ValueError for anything else.
     """
 
@@ -101,6 +102,7 @@ class PayerRecord:
     enrolled_at_s: int
     references: tuple[Reference, ...] = field(repr=False)
     limits: Limits = NO_LIMITS
+    keep_until_s: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("token", "masked_name", "masked_account", "consent_ref"):
@@ -109,6 +111,8 @@ class PayerRecord:
             raise ValueError("digits are the last four of a phone number, or empty")
         if self.enrolled_at_s < 0:
             raise ValueError("enrolled_at_s is before 1970")
+        if self.keep_until_s is not None and self.keep_until_s <= self.enrolled_at_s:
+            raise ValueError("keep_until_s is not after the enrolment")
         if not 1 <= len(self.references) <= MAX_REFERENCES:
             raise ValueError(f"a person has 1 to {MAX_REFERENCES} references, not {len(self.references)}")
         if len({reference.model_id for reference in self.references}) != 1:
