@@ -91,7 +91,8 @@ class PayerRecord:
     kept nowhere but in the encrypted gallery. `enrolled_at_s` is seconds since 1970 (UTC). 1 to 8 references,
     all of one network. `limits`: what this person allows themselves, for a payment and for a day.
     `keep_until_s`: when the consent ends by itself, seconds since 1970 (UTC); None: it does not.
-    ValueError for anything else.
+    `consent_text`: which text they agreed to and in which language, such as "v1/ar"; "" where the acquirer took
+    the consent. `by_guardian`: a parent or guardian declared it for a child. ValueError for anything else.
     """
 
     token: str
@@ -103,10 +104,14 @@ class PayerRecord:
     references: tuple[Reference, ...] = field(repr=False)
     limits: Limits = NO_LIMITS
     keep_until_s: int | None = None
+    consent_text: str = ""
+    by_guardian: bool = False
 
     def __post_init__(self) -> None:
         for name in ("token", "masked_name", "masked_account", "consent_ref"):
             _check_text(name, getattr(self, name))
+        if self.consent_text:
+            _check_text("consent_text", self.consent_text)
         if self.digits and not (len(self.digits) == 4 and self.digits.isascii() and self.digits.isdigit()):
             raise ValueError("digits are the last four of a phone number, or empty")
         if self.enrolled_at_s < 0:
