@@ -50,6 +50,7 @@ __all__ = [
     "EnrolmentRequest",
     "Envelope",
     "EvidencePack",
+    "GuardianMessage",
     "IdentificationAnswer",
     "IdentificationRequest",
     "Item",
@@ -231,16 +232,34 @@ class ReconciliationAnswer(Message, frozen=True, kw_only=True):
 # --- people ---------------------------------------------------------------------------------------------
 
 
+class GuardianMessage(Message, frozen=True, kw_only=True):
+    """A parent or guardian declared the consent of a child, and one of staff approved it in person."""
+
+    declared_at: UtcTime
+    approved_by: Name
+    """The staff number, never a name."""
+
+
 class ConsentMessage(Message, frozen=True, kw_only=True):
-    """What a person agreed to: which text, in which language, for what, until when."""
+    """What a person agreed to: which text, in which language, for what, until when.
+
+    `of_age` false goes with a `guardian`, and true without one.
+    """
 
     text_version: Name
+    text_sha256: Hash
+    """Of the text's file, byte for byte, as it was shown."""
     language: Name
     scope: Annotated[tuple[Literal["pay", "staff"], ...], Meta(min_length=1, max_length=2)]
     given_at: UtcTime
     keep_until: UtcTime
     of_age: bool
-    """The person said that they are 14 or older; without it there is no enrolment."""
+    """The person said that they are 14 or older; without it there is no enrolment but by a guardian."""
+    guardian: GuardianMessage | None = None
+
+    def __post_init__(self) -> None:
+        if self.of_age and self.guardian is not None:
+            raise ValueError("a guardian declares for who is not of age")
 
 
 class EnrolmentRequest(Request, frozen=True, kw_only=True):
@@ -289,6 +308,8 @@ class PayerAnswer(Message, frozen=True, kw_only=True):
     withdrawn_at: UtcTime | None = None
     held: tuple[Name, ...] = ()
     """What is kept, by kind: `template`, `account`, `consent`, `payments`."""
+    consent: ConsentMessage | None = None
+    """As it was given; None for who did not enrol by this protocol."""
 
 
 class IdentificationRequest(Request, frozen=True, kw_only=True):

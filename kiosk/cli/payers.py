@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -81,6 +82,7 @@ def enrol(
         now = datetime.now(UTC)
         consent = ConsentMessage(
             text_version=consent_text,
+            text_sha256=hashlib.sha256(consent_text.encode()).hexdigest(),
             language=language,
             scope=("pay",),
             given_at=now,

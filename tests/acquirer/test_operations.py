@@ -21,8 +21,10 @@ PAID = Money(3850, "CNY")
 ENVELOPE: op.Envelope = {"sequence": 7, "batch": 9, "created_utc": 1_795_564_800.25, "previous": GENESIS}
 WHEN = datetime(2026, 11, 25, 8, tzinfo=UTC)
 CONSENT = op.ConsentMessage(
-    text_version="v1", language="en", scope=("pay",), given_at=WHEN, keep_until=WHEN, of_age=True
-)
+    text_version="v1", text_sha256=GENESIS, language="en", scope=("pay",), given_at=WHEN, keep_until=WHEN,
+    of_age=True,
+)  # fmt: skip
+GUARDIAN = op.GuardianMessage(declared_at=WHEN, approved_by="1007")
 LINE = op.JournalLine(seq=1, at=WHEN, kind="payment", result="", body_sha256=GENESIS, hash=GENESIS)
 PACK = op.EvidencePack(
     evidence=EvidenceMessage(
@@ -144,6 +146,14 @@ def test_an_enrolment_that_succeeded_has_a_token() -> None:
             b'{"version":1,"operation":"enrolment","ref":"%s","result":"enrolled"}' % REF.encode(),
             type=op.EnrolmentAnswer,
         )
+
+
+def test_a_guardian_declares_for_a_child_and_for_nobody_else() -> None:
+    child = msgspec.structs.replace(CONSENT, of_age=False, guardian=GUARDIAN)
+    assert msgspec.json.decode(msgspec.json.encode(child), type=op.ConsentMessage) == child
+    both = msgspec.json.encode(child).replace(b'"of_age":false', b'"of_age":true')
+    with pytest.raises(msgspec.ValidationError, match="not of age"):
+        msgspec.json.decode(both, type=op.ConsentMessage)
 
 
 def test_an_enrolment_is_read_with_its_token() -> None:

@@ -14,6 +14,7 @@ from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange, parse
 from kiosk.acquirer.operations import ConsentMessage, EnrolmentAnswer, EnrolmentRequest, enrolment_request
 from kiosk.app.asking import PAUSES_S, ask, envelope, sealed_template
+from kiosk.domain.chain import GENESIS
 from kiosk.domain.limits import PinKey
 from kiosk.sandbox.sealed import SealedTo
 
@@ -52,6 +53,7 @@ def sealed_to(tmp_path: Path) -> SealedTo:
 def exchange(tmp_path: Path, sealed_to: SealedTo) -> Exchange:
     consent = ConsentMessage(
         text_version="v1",
+        text_sha256=GENESIS,
         language="en",
         scope=("pay",),
         given_at=NOON,

@@ -17,6 +17,7 @@ from kiosk.acquirer.operations import (
     TelemetryAnswer,
     TelemetryRequest,
 )
+from kiosk.domain.chain import GENESIS
 from kiosk.domain.limits import PinKey
 from kiosk.domain.payment import Result
 from kiosk.sandbox.people import People
@@ -52,6 +53,7 @@ class Office(Shop):
         ref, now = ref or next(REFS), self.clock.utc_s()
         consent = ConsentMessage(
             text_version="v1",
+            text_sha256=GENESIS,
             language="zh-Hans",
             scope=("pay",),
             given_at=utc(now),
