@@ -391,6 +391,7 @@ class World:
         self._off_s = 0.0
         self._setting = place.setting(offline=self.sells_offline, capped=self.capped)
         self.days: dict[str, date] = {}
+        self.proven: set[str] = set()
         self.pins: dict[str, bool] = {}
         self.accepted: dict[str, Order] = {}
         self.asked: Counter[str] = Counter()
@@ -530,18 +531,24 @@ class World:
             self._tasks_written = True
 
     def written(self, drafts: tuple[Draft, ...]) -> None:
-        """What went into the journal, kept apart from it: days that never go back, PINs, offline sales."""
+        """What went into the journal, kept apart from it: days, PINs, offline sales.
+
+        Days do not go back behind an approved one. One that is open proves nothing: its clock may be ahead.
+        """
         for draft in drafts:
             ref, kind = draft.ref, draft.kind
             if kind == "payment":
                 now = datetime.fromtimestamp(self._kiosk_clock.utc_s(), SETTING.timezone).date()
-                self.days[ref] = max([now, *self.days.values()])
+                self.days[ref] = max([now, *(self.days[one] for one in self.proven if one in self.days)])
                 if draft.secret:
                     self.pins[ref] = self._typed_right
-            elif kind == "concluded" and draft.result != Result.APPROVED:
+            elif kind == "concluded" and draft.result == Result.APPROVED:
+                self.proven.add(ref)
+            elif kind == "concluded":
                 self.days.pop(ref, None)
             elif kind == "advice":
                 assert draft.order is not None
+                self.proven.add(ref)
                 self.accepted[ref] = draft.order
                 waiting = [order.amount.minor for order in self.accepted.values()]
                 if max(waiting) > OFFLINE.per_payment or sum(waiting) > OFFLINE.total:
