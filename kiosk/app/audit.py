@@ -1,34 +1,60 @@
-"""The audit trail: who changed what and when, one line each, chained so that none can be cut out unseen.
+"""The audit trail: who did what and when, one line each, chained so that none can be cut out unseen.
 
 `audit.jsonl` in the data folder is only ever added to, on the disk before the change itself is made. It holds
-settings and staff numbers, never a payer, a PIN or a key.
+numbers, settings and short marks: never a face, a name, a PIN or a key. A payer is `Audit.payer_mark(token)`.
+
+Beside it lies `audit.mark`: where the newest line ends and its hash, under a secret of this kiosk. Lines that
+were cut off the end, or a trail that was written anew with hashes that fit, are noticed by it. Both files
+taken away, or both put back from an older day, are not: for that `kiosk audit verify --head` wants a hash
+that was noted elsewhere.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import hmac
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, BinaryIO, Final, Literal, NoReturn
 
 import msgspec
 
 from kiosk.domain.chain import GENESIS, link
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.staff import Action
+from kiosk.files import write_whole
 
-__all__ = ["AUDIT_NAME", "Audit", "AuditEntry"]
+__all__ = ["AUDIT_NAME", "MARK_NAME", "Audit", "AuditEntry", "Head", "Value", "What", "verified"]
 
 AUDIT_NAME: Final = "audit.jsonl"
+MARK_NAME: Final = "audit.mark"
+PURPOSE: Final = "audit"
+"""What the key port derives the mark's secret for, and the one that payers' marks are made with."""
+PAYER_DIGITS: Final = 12
+"""Hex digits of a payer's mark: 48 bits tell a kiosk's payers apart, and say nothing without the secret."""
+TAIL_BYTES: Final = 64 * 1024
+"""So much of the end is verified before a line is added: a trail of some hundred lines whole."""
+
+What = Literal[
+    "enrol", "forget", "sync", "export",
+    "limit", "policy", "refund_sent", "wrong_pin", "not_allowed", "staff_added", "staff_removed", "staff_pin",
+    "key", "models", "start",
+]  # fmt: skip
+"""What can be noted, beside the approvals of staff (`Action`); docs/privacy.md says each one's values."""
+Value = int | Annotated[str, msgspec.Meta(max_length=200)] | None
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One change: `what` was done, by `staff` (a number, or empty), and its `values` before and after."""
+    """One thing that was done: `what`, by `staff` (a number; empty: the kiosk itself), and its `values`."""
 
     at: datetime
     what: str
     staff: str
-    values: dict[str, int | str | None]
+    values: dict[str, Value]
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,30 +62,56 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash: str
 
 
+class _Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest line that was noted: the byte after it, and its hash."""
+
+    size: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a trail goes: so many lines, the last with this hash."""
+
+    lines: int
+    hash: str
+
+
 class Audit:
-    """The trail in `folder`; processes take turns."""
+    """The trail in `folder`; processes take turns. `secret(purpose)` is the kiosk's key's `derive`.
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / AUDIT_NAME
+    OperatorError from everything: the files can't be read or written, or other hands changed them.
+    """
 
-    def note(self, what: str, *, at_s: float, staff: str = "", **values: int | str | None) -> None:
+    def __init__(self, folder: Path, secret: Callable[[str], bytes]) -> None:
+        self._path, self._mark_path, self._secret = folder / AUDIT_NAME, folder / MARK_NAME, secret
+
+    def note(
+        self, what: What | Action, *, at_s: float, staff: str = "", payer: str = "", **values: Value
+    ) -> None:
         """Add a line; it is on the disk when this returns. `at_s`: seconds since 1970, UTC.
 
-        Raises:
-            OperatorError: the disk refuses it, or the trail was changed by other hands.
+        `payer`: a token, of which only the mark is written. `values`: numbers and short texts, nothing that
+        could hold a template; ValidationError (a bug) for anything else.
         """
-        entry = AuditEntry(at=datetime.fromtimestamp(int(at_s), UTC), what=what, staff=staff, values=values)
+        about: dict[str, Value] = {"payer": self.payer_mark(payer)} if payer else {}
+        entry = AuditEntry(
+            at=datetime.fromtimestamp(int(at_s), UTC),
+            what=str(what),
+            staff=staff,
+            values=msgspec.convert(about | values, dict[str, Value]),
+        )
         try:
-            with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+            with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                whole = self._whole()
-                lines = self._parsed(whole)
-                last = lines[-1].hash if lines else GENESIS
+                end, last = self._end(file)
                 line = _Line(entry, link(last, msgspec.json.encode(entry)))
-                file.truncate(len(whole))
-                file.write(msgspec.json.encode(line) + b"\n")
+                file.truncate(end)
+                file.seek(end)
+                end += file.write(msgspec.json.encode(line) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
+                self._keep(_Mark(end, line.hash))
         except OSError as error:
             raise OperatorError(
                 f"the audit trail can't be written ({error.strerror}); nothing was changed",
@@ -67,34 +119,129 @@ class Audit:
                 do="Free the disk, or run as the data folder's owner.",
             ) from None
 
+    def payer_mark(self, token: str) -> str:
+        """What stands for a payer in the trail: the same for a token, and no way back to it from the mark."""
+        code = hmac.digest(self._secret(f"{PURPOSE} payers"), token.encode(), "sha256")
+        return code.hex()[:PAYER_DIGITS]
+
     def entries(self) -> list[AuditEntry]:
-        """All of them, oldest first. OperatorError when the chain is broken or the file can't be read."""
+        """All of them, oldest first, every link and the mark verified."""
+        return [line.entry for line in self._all()]
+
+    def head(self) -> Head:
+        """How far the trail goes, every link and the mark verified."""
+        lines = self._all()
+        return Head(len(lines), lines[-1].hash if lines else GENESIS)
+
+    def holds(self, head: str) -> bool:
+        """Whether a line with this hash is in the trail: what was noted elsewhere then is still before it."""
+        return head == GENESIS or any(hmac.compare_digest(line.hash, head) for line in self._all())
+
+    def exported(self) -> bytes:
+        """The whole lines as they are on the disk, verified first; `verified` tells it of them anywhere."""
+        self._all()
+        return _whole(self._read())
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _end(self, file: BinaryIO) -> tuple[int, str]:
+        """Where the next line goes, and the hash before it; what a power cut left half is none."""
+        mark = self._marked()
+        if mark is None:
+            if file.seek(0, os.SEEK_END):
+                self._refuse("its mark is gone: lines may be missing")
+            mark = _Mark(0, GENESIS)
+            self._keep(mark)  # before the first line: a cut between the two leaves a trail that can go on
+        start = max(0, mark.size - TAIL_BYTES)
+        file.seek(start)
+        whole = _whole(file.read())
+        if start:
+            skipped = whole.find(b"\n") + 1
+            start, whole = start + skipped, whole[skipped:]
+        lines = self._followed(whole, start, mark)
+        return start + len(whole), lines[-1].hash if lines else GENESIS
+
+    def _all(self) -> list[_Line]:
+        mark = self._marked()  # before the lines: one may be added meanwhile
+        whole = _whole(self._read())
+        if mark is None:
+            if whole:
+                self._refuse("its mark is gone: lines may be missing")
+            return []
+        return self._followed(whole, 0, mark)
+
+    def _followed(self, whole: bytes, start: int, mark: _Mark) -> list[_Line]:
+        """The lines from byte `start` on; one of them, or the beginning, must be where the mark is."""
+        marked, lines, end = mark.size == 0, [], start
+        for line, size in _parsed(whole, start, str(self._path)):
+            lines.append(line)
+            end += size
+            marked |= end == mark.size and hmac.compare_digest(line.hash, mark.hash)
+        if not marked:
+            self._refuse("it does not end as it was written: lines were cut off or changed")
+        return lines
+
+    def _read(self) -> bytes:
         try:
-            return [line.entry for line in self._parsed(self._whole())]
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
         except OSError as error:
             raise OperatorError(f"cannot be read ({error.strerror})", where=str(self._path)) from None
 
-    def _whole(self) -> bytes:
-        """The whole lines; one that a power cut left half is none: its change was never made."""
+    def _marked(self) -> _Mark | None:
         try:
-            raw = self._path.read_bytes()
+            sealed = self._mark_path.read_bytes()
         except FileNotFoundError:
-            return b""
-        return raw[: raw.rfind(b"\n") + 1]
+            return None
+        except OSError as error:
+            raise OperatorError(f"cannot be read ({error.strerror})", where=str(self._mark_path)) from None
+        content, _, code = sealed.partition(b"\n")
+        if not hmac.compare_digest(code, self._code(content)):
+            self._refuse("its mark is damaged, or of another key")
+        return msgspec.json.decode(content, type=_Mark)
 
-    def _parsed(self, whole: bytes) -> list[_Line]:
-        lines, last = [], GENESIS
-        for number, text in enumerate(whole.splitlines(), start=1):
-            try:
-                line = msgspec.json.decode(text, type=_Line)
-            except (msgspec.MsgspecError, UnicodeError):
-                line = None
-            if line is None or line.hash != link(last, msgspec.json.encode(line.entry)):
-                raise OperatorError(
-                    f"line {number} breaks the chain: the trail was changed or damaged",
-                    where=str(self._path),
-                    do="Keep the file for whoever looks into it, and move it away to begin a new one.",
-                )
-            lines.append(line)
-            last = line.hash
-        return lines
+    def _keep(self, mark: _Mark) -> None:
+        content = msgspec.json.encode(mark)
+        write_whole(self._mark_path, content + b"\n" + self._code(content))
+
+    def _code(self, content: bytes) -> bytes:
+        return hmac.new(self._secret(PURPOSE), content, hashlib.sha256).hexdigest().encode()
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise _broken(why, str(self._path))
+
+
+def verified(trail: bytes, where: str) -> Head:
+    """How far an exported trail goes, every link verified; `where` names it. OperatorError: it is broken."""
+    lines = [line for line, _ in _parsed(_whole(trail), 0, where)]
+    return Head(len(lines), lines[-1].hash if lines else GENESIS)
+
+
+def _whole(raw: bytes) -> bytes:
+    """The whole lines; one that a power cut left half is none: its change was never made."""
+    return raw[: raw.rfind(b"\n") + 1]
+
+
+def _parsed(whole: bytes, start: int, where: str) -> Iterator[tuple[_Line, int]]:
+    """Each line with its size in bytes, verified against the one before it.
+
+    Where byte `start` isn't the beginning, the first line is what the others are held against.
+    """
+    last, end = (GENESIS if start == 0 else None), start
+    for number, text in enumerate(whole.split(b"\n")[:-1], start=1):
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except (msgspec.MsgspecError, UnicodeError):
+            line = None
+        if line is None or (last is not None and line.hash != link(last, msgspec.json.encode(line.entry))):
+            named = f"line {number}" if start == 0 else f"the line at byte {end}"
+            raise _broken(f"{named} breaks the chain: the trail was changed or damaged", where)
+        last, end = line.hash, end + len(text) + 1
+        yield line, len(text) + 1
+
+
+def _broken(why: str, where: str) -> OperatorError:
+    return OperatorError(
+        why, where=where, do="Keep both files for whoever looks into it; a new trail begins without them."
+    )

@@ -34,8 +34,8 @@ def cap_said(kind: str, value: int | str | None, currency: str) -> str:
 class MerchantLimits:
     """The merchant's caps of one data folder, in `currency`; `configured` are those of kiosk.toml."""
 
-    def __init__(self, folder: Path, configured: Limits, currency: str) -> None:
-        self._path, self._audit = folder / LIMITS_NAME, Audit(folder)
+    def __init__(self, folder: Path, configured: Limits, currency: str, audit: Audit) -> None:
+        self._path, self._audit = folder / LIMITS_NAME, audit
         self._configured, self._currency = configured, currency
 
     def in_force(self) -> Limits:

@@ -18,7 +18,7 @@ import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
-from kiosk.app.audit import Audit
+from kiosk.app.audit import Audit, What
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.lockout import recounted
 from kiosk.domain.ports import Clock
@@ -57,7 +57,7 @@ class StaffStore:
         hasher: PasswordHasher | None = None,
     ) -> None:
         self._path, self._secret, self._clock = folder / STAFF_NAME, secret, clock
-        self._audit = Audit(folder)
+        self._audit = Audit(folder, secret)
         self._hasher = hasher or PasswordHasher()  # RFC 9106, second recommended option: 64 MiB, 3 passes
 
     def members(self) -> list[Member]:
@@ -90,10 +90,11 @@ class StaffStore:
                 raise OperatorError(f"wrong PIN for staff {number}")
             self._write(_with(staff, msgspec.structs.replace(kept, failures=())))
             if not may(kept.role, action):
+                self._audit.note("not_allowed", at_s=now, staff=str(number), action=str(action))
                 raise OperatorError(
                     f"{action} wants a manager; staff {number} is {kept.role}", do="Ask a manager."
                 )
-            self._audit.note(str(action), at_s=now, staff=str(number), **values)
+            self._audit.note(action, at_s=now, staff=str(number), payer="", **values)
             return kept.member()
 
     # --- changes ----------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ class StaffStore:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _note(self, what: str, by: int | None, number: int, role: Role) -> None:
+    def _note(self, what: What, by: int | None, number: int, role: Role) -> None:
         self._audit.note(
             what, at_s=self._clock.utc_s(), staff=str(by or number), number=number, role=str(role)
         )

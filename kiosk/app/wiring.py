@@ -4,7 +4,7 @@
 acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk that can take a payment.
 
     data folder:  kiosk.toml  device.key | keys.json  tls.pem  acquirer.json  scheme.json
-                  policy.jws  policy.mark  limits.json  audit.jsonl
+                  policy.jws  policy.mark  limits.json  audit.jsonl  audit.mark
                   gallery.fpk  journal.sqlite
 """
 
@@ -27,6 +27,7 @@ from kiosk.acquirer.messages import Terminal, policy_request
 from kiosk.acquirer.policy import MARK_PURPOSE, PolicyStore
 from kiosk.acquirer.tls import Tls, TlsIdentity, TlsTrust
 from kiosk.acquirer.trust import Trust, load_trust
+from kiosk.app.audit import Audit
 from kiosk.app.camera import Cameras
 from kiosk.app.config import Config, default_data_dir, load
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
@@ -258,7 +259,9 @@ class Base:
     @cached_property
     def limits(self) -> MerchantLimits:
         """The merchant's own caps, as they are now."""
-        return MerchantLimits(self.data_dir, self.config.limits.layer(), self.config.store.currency)
+        return MerchantLimits(
+            self.data_dir, self.config.limits.layer(), self.config.store.currency, self.audit
+        )
 
     @cached_property
     def policies(self) -> PolicyStore:
@@ -320,6 +323,11 @@ class Base:
         return "it does not give a policy"
 
     # --- the rest ---
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The trail of who did what here: `base.audit.note("enrol", at_s=..., payer=token, ...)`."""
+        return Audit(self.data_dir, self.key.derive)
 
     @cached_property
     def staff(self) -> StaffStore:

@@ -144,11 +144,10 @@ def log(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False)
 
     Example: kiosk limits log --json
     """
-    from kiosk.app.audit import Audit
     from kiosk.app.wiring import open_base
 
     with open_base(data_dir, config, complain) as base:
-        entries = [entry for entry in Audit(base.data_dir).entries() if entry.what == "limit"]
+        entries = [entry for entry in base.audit.entries() if entry.what == "limit"]
         currency, zone = base.config.store.currency, ZoneInfo(base.config.store.timezone)
     if json:
         print_json(

@@ -52,7 +52,7 @@ def add(
 
     Example: kiosk staff add 7 --role manager
     """
-    with _base(data_dir, config) as base:
+    with _base(data_dir, config, begins=True) as base:
         if base.staff.members():
             by = _approved(base, by, by_pin_file, "added", number)
         base.staff.add(number, role, _new_pin(pin_file, number), by=by)
@@ -124,10 +124,8 @@ def log(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False)
 
     Example: kiosk staff log
     """
-    from kiosk.app.audit import Audit
-
     with _base(data_dir, config) as base:
-        entries = Audit(base.data_dir).entries()
+        entries = base.audit.entries()
     if json:
         print_json(
             {
@@ -187,10 +185,12 @@ def _new_pin(pin_file: str | None, number: int) -> str:
     return chosen
 
 
-def _base(data_dir: Path | None, config: Path | None) -> AbstractContextManager[Base]:
+def _base(
+    data_dir: Path | None, config: Path | None, *, begins: bool = False
+) -> AbstractContextManager[Base]:
     from kiosk.app.wiring import open_base
 
-    return open_base(data_dir, config, complain)
+    return open_base(data_dir, config, complain, begins=begins)
 
 
 def _done(as_json: bool, number: int, role: str, line: str) -> None:

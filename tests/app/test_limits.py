@@ -15,8 +15,12 @@ CEILING = Limits(per_payment=100_000, per_person_hour_count=30)
 NOW = 1_800_000_000.0
 
 
+def trail(folder: Path) -> Audit:
+    return Audit(folder, lambda purpose: bytes(32))
+
+
 def the_limits(folder: Path, configured: Limits = Limits()) -> MerchantLimits:  # noqa: B008 - frozen
-    return MerchantLimits(folder, configured, "CNY")
+    return MerchantLimits(folder, configured, "CNY", trail(folder))
 
 
 def change(limits: MerchantLimits, kind: str, value: int | None, staff: str = "1007") -> None:
@@ -68,7 +72,7 @@ def test_every_change_is_in_the_trail_with_its_author(tmp_path: Path) -> None:
     change(limits, "per_payment", 50_000)
     change(limits, "per_payment", None, staff="")
     told = [
-        (entry.staff, entry.values["before"], entry.values["after"]) for entry in Audit(tmp_path).entries()
+        (entry.staff, entry.values["before"], entry.values["after"]) for entry in trail(tmp_path).entries()
     ]
     assert told == [("1007", None, 50_000), ("", 50_000, None)]
 
