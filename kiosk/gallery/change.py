@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from kiosk.gallery.epoch import Epoch
 from kiosk.gallery.template import PayerRecord
 
-__all__ = ["LOCAL", "Change", "NewSegment", "Source", "Status", "StoredSegment"]
-
-LOCAL: Final = "local"
-"""The region of an epoch that this kiosk made for itself: it never took anything from an acquirer."""
+__all__ = ["Change", "NewSegment", "Source", "Status", "StoredSegment"]
 
 
 class Source(StrEnum):
@@ -29,11 +25,11 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewSegment:
-    """A segment of the acquirer's that the store is to hold, in the place of the older one of its `number`.
+    """A segment of the acquirer that is to be held, in the place of the older one of its `number`.
 
-    `version` and `digest` are the published ones: SHA-256 of the sealed bytes, 64 hex digits. `name`: where it
-    was published. `records` opens it: called once, when it is this segment's turn, so that one segment is in
-    memory at a time; the store overwrites what it gives.
+    `version` and `digest` are the published ones: SHA-256 of the sealed bytes, 64 hex digits. `name`: where
+    it was published. `records` opens it: called once, when it is its turn, so that one segment is in memory
+    at a time; the store overwrites what it gives.
     """
 
     number: int
@@ -45,13 +41,13 @@ class NewSegment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step of the gallery: deletions, then segments dropped and put, all in `epoch`.
+    """One step of the gallery: deletions first, then segments dropped and put, all in `epoch`.
 
-    `deletions`: tokens that must be nowhere afterwards, wherever they came from; `tombstones_version`: of the
-    list that names them. `put`, `drop`: segments of the acquirer's, the latter by number. `epoch`: what the
-    put segments are turned by, when it is not the one in force: then every segment of the acquirer's that is
-    not put goes, and own records are turned over. `neighbours`: who always gives a second factor; None: as
-    before. `fresh_at_s`: when the acquirer's word was last known to be the newest, seconds since 1970 (UTC).
+    `deletions`: tokens that must be nowhere afterwards, wherever they came from. With `tombstones_version`
+    they are the whole of the acquirer's newest list, and no segment that is put later brings one back.
+    `put`, `drop`: the acquirer's segments, the latter by number. `epoch`: what the put ones are turned by,
+    when it is not the one in force: then every other segment of the acquirer's goes, and own records are
+    turned over. `fresh_at_s`: when the acquirer's word was known to be its newest, seconds since 1970 (UTC).
     """
 
     deletions: frozenset[str] = frozenset()
@@ -59,13 +55,12 @@ class Change:
     put: tuple[NewSegment, ...] = ()
     drop: frozenset[int] = frozenset()
     epoch: Epoch | None = None
-    neighbours: frozenset[str] | None = None
     fresh_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """One segment that is held. `digest`, `version`, `name`: as published; of an own one they are empty."""
+    """One segment that is held. `version`, `digest`, `name`: as published; of an own one 0 and empty."""
 
     source: Source
     number: int
@@ -78,18 +73,20 @@ class StoredSegment:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the manifest says: who is held is not looked at.
+    """What the manifest says: nobody's record is opened.
 
-    `version` counts changes of who is enrolled. `epoch`: the one in force. `fresh_at_s`: None for a gallery
-    that never came from an acquirer. `tombstones_version`: 0 before the first list.
+    `version` counts changes of who is enrolled. `epoch`: the one in force. `segments`: those whose file is
+    there. `tombstones_version`: 0 before the first list. `fresh_at_s`: None for a gallery that never came
+    from an acquirer. `since_s`: when this gallery was begun; 0 for one that came from `gallery.fpk`.
     """
 
     version: int
     epoch: Epoch
-    segments: tuple[StoredSegment, ...]
-    tombstones_version: int
-    neighbours: frozenset[str]
-    fresh_at_s: float | None
+    segments: tuple[StoredSegment, ...] = ()
+    tombstones_version: int = 0
+    neighbours: frozenset[str] = frozenset()
+    fresh_at_s: float | None = None
+    since_s: int = 0
 
     @property
     def people(self) -> int:

@@ -71,6 +71,12 @@ class ExactMatcher:
             self._free.append(slot)
         return bool(slots)
 
+    def wipe(self) -> None:
+        self._rows.fill(0.0)
+        self._owners.fill(_FREE)
+        self._used, self._most = 0, 1
+        self._free, self._tokens, self._slots = [], [], {}
+
     def slots(self, token: str) -> tuple[int, ...]:
         """Where a person's references stand; stable until they are removed."""
         return self._slots[token]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 from kiosk.domain.decision import Candidate
+from kiosk.gallery.epoch import Epoch
 from kiosk.gallery.exact import ExactMatcher
 from kiosk.gallery.hnsw import HnswMatcher
 from kiosk.gallery.matcher import Matcher
@@ -42,12 +43,20 @@ class Gallery:
     """Records by token, and who is nearest. The matcher is chosen once, by the size at the start.
 
     All references must come from one network (`model_id`): another's are refused with a ValueError, because
-    their cosines would mean nothing.
+    their cosines would mean nothing. `epoch`: what they are turned by, and probes have to be; None: they are
+    as the network gave them. `neighbours`: tokens of those who resemble another too much for a face alone.
     """
 
     def __init__(
-        self, records: Iterable[PayerRecord] = (), *, version: int = 0, engine: Engine = Engine.SHIPPED
+        self,
+        records: Iterable[PayerRecord] = (),
+        *,
+        version: int = 0,
+        engine: Engine = Engine.SHIPPED,
+        epoch: Epoch | None = None,
+        neighbours: frozenset[str] = frozenset(),
     ) -> None:
+        self.epoch, self.neighbours = epoch, neighbours
         self._records: dict[str, PayerRecord] = {}
         self._version = version
         people = list(records)
@@ -100,6 +109,13 @@ class Gallery:
             return False
         self._version += 1
         return True
+
+    def wipe(self) -> None:
+        """Overwrite every vector in memory: another gallery takes the place of this one. It is empty then."""
+        for record in self._records.values():
+            record.wipe()
+        self._records.clear()
+        self._matcher.wipe()
 
     def search(self, probe: Template, k: int, among: Collection[str] | None = None) -> tuple[Candidate, ...]:
         """The `k` nearest people, nearest first (`kiosk.gallery.matcher.Matcher.search`)."""

@@ -40,12 +40,7 @@ class HnswMatcher:
     def __init__(self) -> None:
         self._exact = ExactMatcher()
         self._chance = np.random.default_rng(SEED)
-        self._graph = hnswlib.Index(space="ip", dim=TEMPLATE_SIZE)
-        self._graph.init_index(
-            max_elements=_FIRST_CAPACITY, M=LINKS, ef_construction=EF_BUILD, random_seed=SEED
-        )
-        self._graph.set_num_threads(1)
-        self._graph.set_ef(EF)
+        self._graph = _new_graph()
 
     def __len__(self) -> int:
         return len(self._exact)
@@ -69,6 +64,10 @@ class HnswMatcher:
             self._graph.mark_deleted(slot)
         return self._exact.remove(token)
 
+    def wipe(self) -> None:
+        self._exact.wipe()
+        self._graph = _new_graph()  # the old one's memory is hnswlib's: it is given back, not overwritten
+
     def search(self, probe: Template, k: int, among: Collection[str] | None = None) -> tuple[Candidate, ...]:
         proposed = k * self._exact.most_references
         if among is not None or k < 1 or probe.wiped or proposed >= min(EF, self._exact.references):
@@ -86,3 +85,11 @@ class HnswMatcher:
     def _reserve(self, nodes: int) -> None:
         if nodes > self._graph.get_max_elements():
             self._graph.resize_index(max(nodes, 2 * self._graph.get_current_count()))
+
+
+def _new_graph() -> hnswlib.Index:
+    graph = hnswlib.Index(space="ip", dim=TEMPLATE_SIZE)
+    graph.init_index(max_elements=_FIRST_CAPACITY, M=LINKS, ef_construction=EF_BUILD, random_seed=SEED)
+    graph.set_num_threads(1)
+    graph.set_ef(EF)
+    return graph

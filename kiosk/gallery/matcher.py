@@ -36,6 +36,10 @@ class Matcher(Protocol):
         """Forget a person and overwrite their vectors in memory. False when they are not there."""
         ...
 
+    def wipe(self) -> None:
+        """Forget everybody at once, and overwrite the vectors that are ours to overwrite."""
+        ...
+
     def search(self, probe: Template, k: int, among: Collection[str] | None = None) -> tuple[Candidate, ...]:
         """The `k` nearest people by their best reference, nearest first; all of them where there are fewer.
 

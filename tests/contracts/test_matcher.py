@@ -57,6 +57,15 @@ def test_a_look_of_an_enrolled_person_finds_them_first(make, crowd, centres):
         assert first.score > second.score
 
 
+def test_what_is_wiped_finds_nobody_and_can_be_filled_anew(make, crowd):
+    matcher = filled(make, crowd)
+    matcher.wipe()
+    assert len(matcher) == 0
+    assert matcher.search(Template(crowd["p3"][0]), 2) == ()
+    matcher.add({"p3": crowd["p3"]})
+    assert [found.token for found in matcher.search(Template(crowd["p3"][0]), 2)] == ["p3"]
+
+
 def test_scores_are_the_best_exact_cosine_of_each_person(make, crowd):
     matcher = filled(make, crowd)
     probe = Template.of(crowd["p7"][0] + 0.3 * crowd["p9"][1])

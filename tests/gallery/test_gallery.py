@@ -96,3 +96,11 @@ def test_a_token_that_is_there_twice_is_refused():
     vectors = people(1)["p000000"]
     with pytest.raises(ValueError, match="twice"):
         Gallery([record("a", vectors), record("a", vectors)])
+
+
+def test_a_wiped_gallery_is_empty_and_its_templates_are_overwritten():
+    gallery = Gallery(record(token, vectors) for token, vectors in people(3).items())
+    held = [reference.template for one in gallery.records() for reference in one.references]
+    gallery.wipe()
+    assert gallery.size == 0
+    assert all(template.wiped for template in held)
