@@ -421,13 +421,23 @@ class Books:
 
 @contextmanager
 def open_base(
-    data_dir: Path | None, config: Path | None, warn: Callable[[str], None] = lambda line: None
+    data_dir: Path | None,
+    config: Path | None,
+    warn: Callable[[str], None] = lambda line: None,
+    *,
+    begins: bool = False,
 ) -> Iterator[Base]:
-    """The data folder (made when it is new, for its owner only) and its configuration.
+    """The data folder and its configuration. `begins`: a new folder is made, for its owner only.
 
-    `warn` is told, one line each, what was mended on the way and needs a person's eye.
+    Whoever asks about a kiosk, or about money, does not begin one: a mistyped folder would say that all is
+    well. `warn` is told, one line each, what was mended on the way and needs a person's eye.
+
+    Raises:
+        OperatorError: there is no such folder, it can't be made or read, or the configuration is wrong.
     """
     folder = data_dir or default_data_dir()
+    if not begins and not is_there(folder):
+        raise OperatorError("there is no such data folder", where=str(folder), do="Check --data-dir.")
     settings = load(config, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

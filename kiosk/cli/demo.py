@@ -146,7 +146,10 @@ def _sell(folder: Path, *, paced: bool) -> None:
     app = application()
     sales = _sales(folder)
     failures: list[Exception] = []
-    with open_base(folder, None, complain) as base, open_kiosk(base, camera=str(sales[0].picture)) as kiosk:
+    with (
+        open_base(folder, None, complain, begins=True) as base,
+        open_kiosk(base, camera=str(sales[0].picture)) as kiosk,
+    ):
         front = Front(kiosk)
         guard_ms = GUARD_MS if paced else 0  # without a display nobody presses too soon
         shop = shop_of(base.config, kiosk.kernel.setting.policy)

@@ -47,7 +47,7 @@ def doctor(
 
     console = Console(highlight=False, soft_wrap=True)
     found = []
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         for check in checks(base, camera or base.config.camera.source):
             found.append(check)
             if not json:

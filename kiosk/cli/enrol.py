@@ -66,7 +66,7 @@ def enrol(
     from kiosk.domain.masking import mask_account, mask_name
     from kiosk.gallery.template import PayerRecord, Reference, Template
 
-    with open_base(data_dir, config, complain) as base, base.cameras.opened(camera) as source:
+    with open_base(data_dir, config, complain, begins=True) as base, base.cameras.opened(camera) as source:
         currency = base.config.store.currency
         own = Limits(
             per_payment=_minor("--limit-per-payment", limit_per_payment, currency),

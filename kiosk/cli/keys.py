@@ -62,7 +62,7 @@ def make(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False
     """
     from kiosk.app.wiring import open_base
 
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         if base.ring is None:
             if (base.data_dir / "device.key").exists():
                 raise OperatorError(
@@ -95,7 +95,7 @@ def csr(
     """
     from kiosk.app.wiring import open_base
 
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         key = _newest(base)
         pem = _request(base, key)
     if out is not None:

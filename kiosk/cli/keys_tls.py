@@ -34,7 +34,7 @@ def make(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False
     """
     from kiosk.app.wiring import open_base
 
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         key_id = base.tls_key.make()
     if json:
         print_json({"id": key_id})
@@ -58,7 +58,7 @@ def csr(
     """
     from kiosk.app.wiring import open_base
 
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         store = base.config.store
         key_id, pem = base.tls_key.request(merchant_id=store.merchant_id, terminal_id=store.terminal_id)
     if out is not None:

@@ -75,7 +75,7 @@ def look(
     """
     from kiosk.app.wiring import open_base
 
-    with open_base(data_dir, config, complain) as base, base.cameras.opened(camera) as source:
+    with open_base(data_dir, config, complain, begins=True) as base, base.cameras.opened(camera) as source:
         result, answered = _looked(base, source, challenge)
         if result is None:
             return

@@ -69,6 +69,8 @@ def offline(
         print_json(_as_json(sales, caps, currency, zone) | {"slips": printed})
     else:
         _say(sales, caps, currency, zone, now_s)
+        if not path.exists():
+            say(f"nothing was sold here yet ({path} is not there)")
         for text in printed:
             say("\n" + text.rstrip("\n"))
     if any(sale.declined for sale in sales):

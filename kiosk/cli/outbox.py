@@ -59,7 +59,8 @@ def outbox(
         for task in declined:
             say(f"DECLINED  {_line(task)} ({_code(task) or 'no reason given'})")
         if not (waiting or withdrawals or declined):
-            say("nothing waits, nothing was declined")
+            why = "" if path.exists() else f" (nothing was sold here yet: {path} is not there)"
+            say(f"nothing waits, nothing was declined{why}")
     if declined:
         raise typer.Exit(Exit.DECLINED)
 

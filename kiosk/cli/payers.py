@@ -70,7 +70,7 @@ def enrol(
     from kiosk.app.wiring import open_base
     from kiosk.domain.decision import LookOutcome
 
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         why = base.fetch_policy()
         if why:
             raise _unanswered(why, Exit.UNKNOWN)

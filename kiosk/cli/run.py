@@ -46,7 +46,7 @@ def run(
             where="DISPLAY, WAYLAND_DISPLAY",
             do="Start it in a graphical session, or set QT_QPA_PLATFORM (eglfs on a kiosk; offscreen).",
         )
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         order = None
         if amount is not None:
             if base.config.mode == "production":

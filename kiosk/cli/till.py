@@ -46,7 +46,7 @@ def key(
     from kiosk.files import is_there, write_whole
     from kiosk.till.key import new_key
 
-    with open_base(data_dir, config, complain) as base:
+    with open_base(data_dir, config, complain, begins=True) as base:
         path = out or till_key_file(base)
     if is_there(path):
         raise OperatorError(
