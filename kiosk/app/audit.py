@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.domain.staff import Action
 from kiosk.files import write_whole
 
-__all__ = ["AUDIT_NAME", "MARK_NAME", "Audit", "AuditEntry", "Head", "Value", "What", "verified"]
+__all__ = ["AUDIT_NAME", "MARK_NAME", "Audit", "AuditEntry", "Trail", "Value", "What", "verified"]
 
 AUDIT_NAME: Final = "audit.jsonl"
 MARK_NAME: Final = "audit.mark"
@@ -70,11 +70,20 @@ class _Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """How far a trail goes: so many lines, the last with this hash."""
+class Trail:
+    """Lines whose every link was verified: what was noted, oldest first, and each one's hash."""
 
-    lines: int
-    hash: str
+    entries: tuple[AuditEntry, ...]
+    hashes: tuple[str, ...]
+
+    @property
+    def head(self) -> str:
+        """The newest line's hash: whoever notes it elsewhere can ask for it later (`holds`)."""
+        return self.hashes[-1] if self.hashes else GENESIS
+
+    def holds(self, head: str) -> bool:
+        """Whether it was once at `head`: nothing before that is gone or other than it was."""
+        return head == GENESIS or head in self.hashes
 
 
 class Audit:
@@ -126,21 +135,15 @@ class Audit:
 
     def entries(self) -> list[AuditEntry]:
         """All of them, oldest first, every link and the mark verified."""
-        return [line.entry for line in self._all()]
+        return list(self.trail().entries)
 
-    def head(self) -> Head:
-        """How far the trail goes, every link and the mark verified."""
-        lines = self._all()
-        return Head(len(lines), lines[-1].hash if lines else GENESIS)
-
-    def holds(self, head: str) -> bool:
-        """Whether a line with this hash is in the trail: what was noted elsewhere then is still before it."""
-        return head == GENESIS or any(hmac.compare_digest(line.hash, head) for line in self._all())
+    def trail(self) -> Trail:
+        """The same with the hashes."""
+        return _trail(self._verified()[1])
 
     def exported(self) -> bytes:
-        """The whole lines as they are on the disk, verified first; `verified` tells it of them anywhere."""
-        self._all()
-        return _whole(self._read())
+        """The whole lines as they are on the disk, verified first; `verified` follows them anywhere."""
+        return self._verified()[0]
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -161,14 +164,14 @@ class Audit:
         lines = self._followed(whole, start, mark)
         return start + len(whole), lines[-1].hash if lines else GENESIS
 
-    def _all(self) -> list[_Line]:
+    def _verified(self) -> tuple[bytes, list[_Line]]:
         mark = self._marked()  # before the lines: one may be added meanwhile
         whole = _whole(self._read())
         if mark is None:
             if whole:
                 self._refuse("its mark is gone: lines may be missing")
-            return []
-        return self._followed(whole, 0, mark)
+            return b"", []
+        return whole, self._followed(whole, 0, mark)
 
     def _followed(self, whole: bytes, start: int, mark: _Mark) -> list[_Line]:
         """The lines from byte `start` on; one of them, or the beginning, must be where the mark is."""
@@ -212,10 +215,13 @@ class Audit:
         raise _broken(why, str(self._path))
 
 
-def verified(trail: bytes, where: str) -> Head:
-    """How far an exported trail goes, every link verified; `where` names it. OperatorError: it is broken."""
-    lines = [line for line, _ in _parsed(_whole(trail), 0, where)]
-    return Head(len(lines), lines[-1].hash if lines else GENESIS)
+def verified(exported: bytes, where: str) -> Trail:
+    """An exported trail, every link verified; `where` names it. OperatorError: the chain is broken."""
+    return _trail([line for line, _ in _parsed(_whole(exported), 0, where)])
+
+
+def _trail(lines: Sequence[_Line]) -> Trail:
+    return Trail(tuple(line.entry for line in lines), tuple(line.hash for line in lines))
 
 
 def _whole(raw: bytes) -> bytes:

@@ -9,6 +9,7 @@ import typer
 
 from kiosk import __version__
 from kiosk.cli import (
+    audit,
     bench,
     close,
     demo,
@@ -93,6 +94,7 @@ app.add_typer(staff.app, name="staff")
 app.add_typer(payers.app, name="payers")
 app.add_typer(limits.app, name="limits")
 app.add_typer(journal.app, name="journal")
+app.add_typer(audit.app, name="audit")
 app.add_typer(till.app, name="till")
 sandbox.app.command("till")(sandbox_till.till)
 
