@@ -72,6 +72,8 @@ CALLS: Final = (
     Call("withdrawal", "DELETE", "/v1/payers/{token}", None, "a person takes their consent back"),
     Call("identification", "POST", "/v1/identifications", o.IdentificationRequest,
          "who is this, when the kiosk does not know"),
+    Call("gallery_keys", "POST", "/v1/gallery-keys", o.GalleryKeysRequest,
+         "the secrets that the published gallery is turned and sealed by"),
     Call("policy", "GET", "/v1/policy", None, "caps, law of the place, licence: one JWS", "catm.003"),
     Call("telemetry", "POST", "/v1/telemetry", o.TelemetryRequest, "versions and counters", "catm.001"),
 )  # fmt: skip
@@ -98,6 +100,7 @@ KINDS: Final = {
     m.Code.__metadata__[0].pattern: "at most 32 of `a-z 0-9 _`",
     m.Jose.__metadata__[0].pattern: "compact JWS or JWE, at most 4096 characters",
     m.Hash.__metadata__[0].pattern: "64 hex digits",
+    r"^[0-9a-f]{16}\Z": "16 hex digits",
 }
 """What a pattern is called in the tables."""
 

@@ -1,4 +1,4 @@
-"""What only the acquirer may read: compact JWE (RFC 7516) to its key, ECDH-ES on P-256 and A256GCM.
+"""What only one side may read: compact JWE (RFC 7516) to its key, ECDH-ES on P-256 and A256GCM.
 
 The protected header says what it is (`typ`), to which key (`kid`) and what it belongs to (`ref`), so that
 none passes for another and none is moved to another payment.
@@ -19,8 +19,9 @@ from kiosk.acquirer.signing import load_public_key
 from kiosk.domain.errors import ProtocolError
 from kiosk.domain.limits import PinKey
 
-__all__ = ["PIN_TYP", "TEMPLATE_TYP", "Recipient", "seal"]
+__all__ = ["EPOCH_TYP", "PIN_TYP", "TEMPLATE_TYP", "Recipient", "seal"]
 
+EPOCH_TYP: Final = "facepay-epoch+jwe"
 PIN_TYP: Final = "facepay-pin+jwe"
 TEMPLATE_TYP: Final = "facepay-template+jwe"
 _REGISTRY: Final = jwe.JWERegistry(

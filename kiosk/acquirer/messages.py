@@ -62,7 +62,8 @@ MAX_BODY_BYTES: Final = 64 * 1024
 Operation = Literal[
     "payment", "status", "reversal", "policy",
     "refund", "advice", "reconciliation", "dispute",
-    "enrolment", "payer", "withdrawal", "identification", "telemetry",
+    "enrolment", "payer", "withdrawal", "identification", "gallery_keys",
+    "telemetry",
 ]  # fmt: skip
 """What is asked of an acquirer; the first line's messages are in this file, the others in `operations`."""
 

@@ -49,7 +49,10 @@ __all__ = [
     "EnrolmentAnswer",
     "EnrolmentRequest",
     "Envelope",
+    "EpochMessage",
     "EvidencePack",
+    "GalleryKeysAnswer",
+    "GalleryKeysRequest",
     "GuardianMessage",
     "IdentificationAnswer",
     "IdentificationRequest",
@@ -67,6 +70,7 @@ __all__ = [
     "body_limit",
     "dispute_request",
     "enrolment_request",
+    "gallery_keys_request",
     "identification_request",
     "payer_request",
     "reconciliation_request",
@@ -335,6 +339,38 @@ class IdentificationAnswer(Message, frozen=True, kw_only=True):
     score_band: Literal["", "low", "medium", "high"] = ""
 
 
+# --- the gallery ----------------------------------------------------------------------------------------
+
+
+class GalleryKeysRequest(Request, frozen=True, kw_only=True):
+    """`POST /v1/gallery-keys`: the secrets of the epochs that the published gallery is turned and sealed by.
+
+    `recipient` is a public key of this one call (P-256, SubjectPublicKeyInfo, DER), held in memory only, so
+    that what is written down of the answer can't be opened later.
+    """
+
+    operation: Literal["gallery_keys"]
+    recipient: Annotated[bytes, Meta(max_length=200)]
+
+
+class EpochMessage(Message, frozen=True, kw_only=True):
+    """One epoch: `sealed` is a compact JWE (`facepay-epoch+jwe`) of its secret, 32 bytes, for this call."""
+
+    number: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+    sealed: Jose
+
+
+class GalleryKeysAnswer(Message, frozen=True, kw_only=True):
+    """The epochs that segments may be published in, newest first; none where nothing is published."""
+
+    version: Literal[1]
+    operation: Literal["gallery_keys"]
+    ref: Ref
+    region: Name
+    epochs: Annotated[tuple[EpochMessage, ...], Meta(max_length=8)]
+
+
 # --- health ---------------------------------------------------------------------------------------------
 
 
@@ -370,6 +406,7 @@ ANSWERS: Final[dict[Operation, type[Message]]] = {
     "payer": PayerAnswer,
     "withdrawal": PayerAnswer,
     "identification": IdentificationAnswer,
+    "gallery_keys": GalleryKeysAnswer,
     "telemetry": TelemetryAnswer,
 }
 """What each operation is answered with (the policy is a JWS); anything else is a `Problem`."""
@@ -518,6 +555,16 @@ def identification_request(
         gallery_version=gallery_version,
     )
     return freeze(request, "identification", "/v1/identifications")
+
+
+def gallery_keys_request(
+    terminal: Terminal, ref: str, *, recipient: bytes, **envelope: Unpack[Envelope]
+) -> Exchange:
+    """Freeze the question for the epochs' secrets; `recipient`: `gallery_keys.OneTimeKey.public_der`."""
+    request = GalleryKeysRequest(
+        **_common(terminal, ref, envelope), operation="gallery_keys", recipient=recipient
+    )
+    return freeze(request, "gallery_keys", "/v1/gallery-keys")
 
 
 def telemetry_request(

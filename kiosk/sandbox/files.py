@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,9 @@ import msgspec
 from kiosk.domain.errors import OperatorError
 from kiosk.files import write_whole
 
-__all__ = ["explained", "only_one", "read_json", "write"]
+__all__ = ["explained", "only_one", "read_json", "secret", "write"]
 
+SECRET_BYTES: Final = 32
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -37,6 +39,17 @@ def write(path: Path, content: bytes) -> None:
     """Put `content` at `path` (0600) in one step: a full disk or a cut leaves what was there before."""
     with explained(path):
         write_whole(path, content)
+
+
+def secret(path: Path) -> bytes:
+    """32 random bytes in a file (0600), made when it is not there. OperatorError: something else is there."""
+    with explained(path):
+        if not path.exists():
+            write(path, secrets.token_bytes(SECRET_BYTES))
+        found = path.read_bytes()
+    if len(found) != SECRET_BYTES:
+        raise OperatorError("not a key of 32 bytes", where=str(path), do="Put the right one back.")
+    return found
 
 
 T = TypeVar("T")

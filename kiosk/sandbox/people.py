@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -30,7 +29,7 @@ from kiosk.acquirer.operations import (
 from kiosk.acquirer.signing import VerifiedRequest
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
-from kiosk.sandbox.files import explained, write
+from kiosk.sandbox.files import secret
 from kiosk.sandbox.ledger import Person
 
 __all__ = ["People"]
@@ -51,7 +50,7 @@ class People:
 
     @cached_property
     def _seal(self) -> AESGCM:
-        return AESGCM(_secret(self._authoriser.folder / "people.key"))
+        return AESGCM(secret(self._authoriser.folder / "people.key"))
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -232,14 +231,3 @@ def _not_enrolled(request: EnrolmentRequest, result: str, code: str) -> Enrolmen
         result=result,  # type: ignore[arg-type]  # one of two literals of this file
         code=code,
     )
-
-
-def _secret(path: Path) -> bytes:
-    """32 bytes in a file (0600), made when it is not there."""
-    with explained(path):
-        if not path.exists():
-            write(path, secrets.token_bytes(32))
-        found = path.read_bytes()
-    if len(found) != 32:
-        raise OperatorError("not a key of 32 bytes", where=str(path), do="Put the right one back.")
-    return found

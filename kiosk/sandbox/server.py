@@ -44,8 +44,10 @@ from kiosk.domain.payment import Result
 from kiosk.sandbox.aftersale import Aftersale
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
 from kiosk.sandbox.ca import Authority, peer
+from kiosk.sandbox.epochs import Epochs
 from kiosk.sandbox.faults import Fault, FaultPlan, Kind
 from kiosk.sandbox.files import only_one, write
+from kiosk.sandbox.gallery_keys import REGION, GalleryKeys
 from kiosk.sandbox.keys import DEV, OwnKey, Terminals
 from kiosk.sandbox.ledger import Ledger
 from kiosk.sandbox.people import People
@@ -80,6 +82,7 @@ ROUTES: Final = (
     Asked("POST", "/v1/enrolments", "enrolment"),
     Asked("GET", "/v1/payers/{token:path}", "payer"),
     Asked("DELETE", "/v1/payers/{token:path}", "withdrawal"),
+    Asked("POST", "/v1/gallery-keys", "gallery_keys"),
     Asked("GET", "/v1/policy", "policy"),
     Asked("POST", "/v1/telemetry", "telemetry"),
 )
@@ -133,6 +136,7 @@ def serve(
         policy_key = OwnKey(folder / "policy.key", "pol")
         _publish(folder, base_url, acquirer_key, policy_key, authority)
         publish_scheme(folder)
+        Epochs(folder).begin(REGION)
         clock = _SystemClock()
         authoriser = Authoriser(
             ledger,
@@ -255,6 +259,7 @@ class _Front:
         self._base_url, self._authoriser, self._clock = base_url, authoriser, clock
         self._signer = Signer(key, clock)
         self._aftersale, self._people = Aftersale(authoriser, terminals.find), People(authoriser)
+        self._gallery_keys = GalleryKeys(authoriser)
         self._terminals, self._hardware_only = terminals, hardware_only
         self._trusted = TrustedKeys({}, terminals.find)
         self._nonces = NonceCache(clock.utc_s())
@@ -402,6 +407,8 @@ class _Front:
                 return self._people.enrolment(who, body)
             case "identification":
                 return self._people.identification(who, body)
+            case "gallery_keys":
+                return self._gallery_keys.give(who, body)
             case "telemetry":
                 return self._people.telemetry(who, body)
             case _:

@@ -69,6 +69,10 @@ CALLS: list[tuple[Exchange, type[Message], str, str]] = [
         op.IdentificationRequest, "/v1/identifications", f"{REF}:identification:1",
     ),
     (
+        op.gallery_keys_request(TERMINAL, REF, recipient=b"a key", **ENVELOPE),
+        op.GalleryKeysRequest, "/v1/gallery-keys", f"{REF}:gallery_keys:1",
+    ),
+    (
         op.telemetry_request(
             TERMINAL, REF, software="kiosk-1", gallery_version=3, policy_version=4,
             counters={"payments": 2}, checks={"disk": "ok"}, **ENVELOPE,
