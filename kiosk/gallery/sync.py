@@ -29,7 +29,7 @@ __all__ = ["Cause", "Published", "Repository", "SyncRefused", "Tombstones"]
 
 MAX_TOMBSTONES_BYTES: Final = 16 * 1024 * 1024
 MAX_SEGMENTS: Final = 2_000
-NOWHERE: Final = "gallery/-"
+NOWHERE: Final = "gallery/-/-"
 """A path that only the role `gallery` could answer for: asking for it fetches and verifies that role."""
 _SEGMENT: Final = re.compile(r"gallery/([0-9a-f]{16})/(\d{1,6})\.seg", re.ASCII)
 
@@ -51,7 +51,7 @@ class Cause(StrEnum):
 
 _WORDS: Final = {
     Cause.ROLLBACK: "it serves an older state than this kiosk has seen already",
-    Cause.FREEZE: "what it serves has expired: somebody holds back what is newer, the publisher stands still, "
+    Cause.FREEZE: "what it serves has expired: somebody holds back what is newer, its publisher sleeps, "
     "or the clock here is ahead",
     Cause.MIX_AND_MATCH: "it serves files of different states together",
     Cause.WRONG_KEY: "it is not signed by enough of the keys that the pinned root names",
@@ -59,7 +59,7 @@ _WORDS: Final = {
     Cause.SLOW: "it sends too slowly",
     Cause.ALTERED: "a file is not the one that was signed for",
     Cause.INCOMPLETE: "a file that it lists can't be had",
-    Cause.MALFORMED: "what it serves is no repository (does another page answer at this address?)",
+    Cause.MALFORMED: "it can't be read as a repository (does another page answer at this address?)",
     Cause.UNREACHABLE: "it can't be reached",
 }
 
@@ -169,15 +169,13 @@ class Repository:
         return tuple(found)
 
     def segment(self, one: Published) -> Path:
-        """Where the sealed bytes of a segment lie now, as they were signed for. Raises as `refresh`; `Paused`.
+        """Where the sealed bytes of a segment lie, as they were signed for. Raises as `refresh`; `Paused`.
 
         They stay, also for the next process, until `keep` is called without them.
         """
         place = self._folder / "segments" / f"{one.sha256}.seg"
         with _explained():
-            found = self._known().get_targetinfo(one.path)
-            if found is None or found.length > MAX_SEGMENT_BYTES:
-                raise SyncRefused(Cause.MALFORMED, f"{one.path} is not listed, or too long")
+            found = self._target(one.path, MAX_SEGMENT_BYTES)
             if self._known().find_cached_target(found, str(place)) is None:
                 self._known().download_target(found, str(place))
         return place
@@ -192,16 +190,20 @@ class Repository:
     def file(self, path: str, most: int) -> bytes:
         """Any file of the repository, verified, of at most `most` bytes. Raises as `refresh`; `Paused`."""
         with _explained():
-            found = self._known().get_targetinfo(path)
-            if found is None:
-                raise SyncRefused(Cause.INCOMPLETE, f"{path} is not listed")
-            if found.length > most:
-                raise SyncRefused(Cause.ENDLESS_DATA, f"{path}: {found.length} bytes")
+            found = self._target(path, most)
             there = Path(self._known().download_target(found, str(self._folder / "download")))
             try:
                 return there.read_bytes()
             finally:
                 there.unlink()
+
+    def _target(self, path: str, most: int) -> TargetFile:
+        found = self._known().get_targetinfo(path)
+        if found is None:
+            raise SyncRefused(Cause.INCOMPLETE, f"{path} is not listed")
+        if found.length > most:
+            raise SyncRefused(Cause.ENDLESS_DATA, f"{path}: {found.length} bytes")
+        return found
 
     def _known(self) -> Updater:
         if self._updater is None:
@@ -250,7 +252,7 @@ def _explained() -> Iterator[None]:
         yield
     except Paused:
         raise
-    except (tuf.RepositoryError, tuf.DownloadError) as error:
+    except (tuf.RepositoryError, tuf.DownloadError, tuf.StorageError) as error:
         raise SyncRefused(_cause(error), str(error).splitlines()[0][:200] or type(error).__name__) from error
 
 
@@ -270,7 +272,7 @@ def _cause(error: Exception) -> Cause:
             return Cause.ENDLESS_DATA
         case tuf.SlowRetrievalError():
             return Cause.SLOW
-        case tuf.DownloadHTTPError():
+        case tuf.DownloadHTTPError() | tuf.StorageError():
             return Cause.INCOMPLETE
         case tuf.DownloadError():
             return Cause.UNREACHABLE

@@ -30,6 +30,7 @@ from kiosk.gallery.fetch import Answer
 from kiosk.gallery.segment import Place, seal
 from kiosk.gallery.template import PayerRecord
 
+NOTHING: Mapping[str, Any] = {}
 URL = "http://repository.test/repo"
 REGION = "north"
 DELEGATED = ("gallery", "tombstones", "models", "texts")
@@ -89,7 +90,12 @@ class Hosted:
         self.files[f"targets/{folder}/{target.hashes['sha256']}.{name}"] = content
 
     def segment(
-        self, epoch: Epoch, number: int, version: int, records: list[PayerRecord], **custom: Any
+        self,
+        epoch: Epoch,
+        number: int,
+        version: int,
+        records: list[PayerRecord],
+        custom: Mapping[str, Any] = NOTHING,
     ) -> bytes:
         sealed = bytes(seal(epoch.key("segment"), Place(epoch.id, number, version), records))
         described = {
@@ -100,7 +106,7 @@ class Hosted:
             "model_id": records[0].model_id if records else "test-network-1",
             "references": sum(len(record.references) for record in records),
         }
-        self.add("gallery", f"gallery/{epoch.id}/{number}.seg", sealed, described | custom)
+        self.add("gallery", f"gallery/{epoch.id}/{number}.seg", sealed, {**described, **custom})
         return sealed
 
     def tombstones(self, version: int, tokens: list[str], region: str = REGION) -> None:
