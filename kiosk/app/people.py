@@ -59,12 +59,16 @@ class EnrolledPeople:
             record.token, record.masked_name, record.masked_account, record.consent_ref, record.limits
         )
 
+    def take(self, gallery: Gallery) -> None:
+        """Search in `gallery` from here on; the one before it, if it was another, is overwritten."""
+        if gallery is not self.gallery:
+            old, self.gallery = self.gallery, gallery
+            old.wipe()
+
     def _follow(self) -> None:
         fresh = self._changed()
         if fresh is not None:
-            old, self.gallery = self.gallery, fresh
-            for record in old.records():
-                old.forget(record.token)
+            self.take(fresh)
 
     def has_digits(self, token: str, digits: str) -> bool:
         """Whether this person gave these last four digits."""

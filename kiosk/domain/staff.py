@@ -1,7 +1,7 @@
 """Who may do what after a sale: staff numbers, two roles, and which PINs are too easy.
 
-Numbers, never names. Refunds, voids, disputes and changes of staff are a manager's. Wrong PINs lock by the
-same rule as everybody's guesses (`domain.lockout`), for the number that was claimed.
+Numbers, never names. Refunds, voids, disputes, changes of staff and a child's consent are a manager's. Wrong
+PINs lock by the same rule as everybody's guesses (`domain.lockout`), for the number that was claimed.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ class Action(StrEnum):
     DISPUTE = "dispute"
     LIMITS = "limits"
     STAFF = "staff"
+    CHILD = "child"
+    """A guardian agreed for a child: who approves it sees both of them."""
 
 
-MANAGERS_ONLY: Final = frozenset({Action.REFUND, Action.DISPUTE, Action.LIMITS, Action.STAFF})
+MANAGERS_ONLY: Final = frozenset({Action.REFUND, Action.DISPUTE, Action.LIMITS, Action.STAFF, Action.CHILD})
 
 
 @dataclass(frozen=True, slots=True)
