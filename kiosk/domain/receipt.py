@@ -28,6 +28,7 @@ __all__ = [
     "CloseTotal",
     "Outcome",
     "Receipt",
+    "became",
     "for_qr",
     "outcome_of",
     "render",
@@ -56,6 +57,13 @@ class Outcome(StrEnum):
     VOIDED = "voided"
     OFFLINE_DECLINED = "offline_declined"
     """For staff: a sale that was accepted offline, and that the acquirer declined when it was forwarded."""
+    # What an approved payment became later; see `became`.
+    REFUNDED_IN_FULL = "refunded_in_full"
+    REFUNDED_IN_PART = "refunded_in_part"
+    OFFLINE_CHARGED = "offline_charged"
+    """Accepted without the acquirer, forwarded since and charged."""
+    OFFLINE_NOT_CHARGED = "offline_not_charged"
+    """The same, declined by the acquirer when it was forwarded: the shopper's side of `OFFLINE_DECLINED`."""
 
 
 GIVEN_BACK: Final = (Outcome.REFUNDED, Outcome.VOIDED)
@@ -81,7 +89,8 @@ class Receipt:
     """What happened to one attempt, or to one refund of it. `when` is in the store's time zone.
 
     Of a refund: `amount` goes back, `paid` was paid, `left` of it can still be refunded, `number` counts the
-    refunds of the payment from 1. `code` is the acquirer's reason, for what was declined.
+    refunds of the payment from 1. Of a payment: `refunded` of its `amount` went back since. `code` is the
+    acquirer's reason, for what was declined.
     """
 
     outcome: Outcome
@@ -102,6 +111,7 @@ class Receipt:
     left: Money | None = None
     number: int = 1
     copy: bool = False
+    refunded: Money | None = None
 
     def __post_init__(self) -> None:
         if self.when.utcoffset() is None:
@@ -144,6 +154,20 @@ def outcome_of(answer: Answer) -> Outcome:
     """What the receipt of a payment with this answer says happened."""
     offline = answer.result is Result.APPROVED and answer.code == OFFLINE_CODE
     return Outcome.OFFLINE if offline else _OUTCOMES[answer.result]
+
+
+def became(answer: Answer, paid: Money, *, refunded: Money, advice: Result | None) -> Outcome:
+    """What the receipt of a payment with this answer says now.
+
+    `refunded` of `paid` went back since; `advice` is the acquirer's word on a sale that was accepted offline,
+    None while it has none.
+    """
+    first = outcome_of(answer)
+    if answer.result is Result.APPROVED and refunded.minor:
+        return Outcome.REFUNDED_IN_PART if refunded < paid else Outcome.REFUNDED_IN_FULL
+    if first is Outcome.OFFLINE and advice is not None:
+        return Outcome.OFFLINE_CHARGED if advice is Result.APPROVED else Outcome.OFFLINE_NOT_CHARGED
+    return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +238,14 @@ def for_qr(receipt: Receipt, *, language: str = "en") -> str:
     shows it without a network, and nobody learns who looked.
 
     Where long names make it longer, the rows that only say who provides the payment go first, then all but
-    the essential: outcome, copy, amount, time, terminal and attempt.
+    the essential: outcome, copy, amount, what went back of it, time, terminal and attempt.
     """
     texts = LANGUAGES[language]
     banner, title, _ = _heads(receipt, texts)
     heads = [banner, clean(receipt.payee), title, texts.copy if receipt.copy else ""]
     rows = _rows(receipt, texts)
     provider = {texts.provider, texts.licence}
-    essential = {texts.time, texts.terminal, texts.attempt}
+    essential = {texts.given_back, texts.time, texts.terminal, texts.attempt}
     longer = (rows, [row for row in rows if row[0] not in provider])
     shortest = [rows[0], *(row for row in rows if row[0] in essential)]
     whole = (_scanned(heads, below, texts) for below in longer)
@@ -295,13 +319,14 @@ def _rows(receipt: Receipt, texts: Texts) -> list[tuple[str, str]]:
     rows = [
         (texts.refund if given_back else texts.total, str(receipt.amount)),
         (texts.paid, str(receipt.paid or "")),
+        (texts.given_back, str(receipt.refunded or "")),
         (texts.left, "" if receipt.left is None else str(receipt.left)),
         (texts.number, str(receipt.number) if given_back else ""),
         (texts.order, receipt.order_ref),
         (texts.time, _time(receipt.when)),
         (texts.terminal, receipt.terminal_id),
         (texts.refunded_to if given_back else texts.payer, receipt.masked_payer),
-        (texts.code, receipt.code),
+        (texts.code, texts.reasons.get(receipt.code, receipt.code)),
         (texts.approval, receipt.approval),
         (texts.reference, receipt.rrn),
         (texts.attempt, receipt.ref),

@@ -28,6 +28,10 @@ class Texts:
     refunded: str
     voided: str
     offline_declined: str
+    refunded_in_full: str
+    refunded_in_part: str
+    offline_charged: str
+    offline_not_charged: str
 
     # what stands under a title
     copy: str
@@ -41,11 +45,16 @@ class Texts:
     about_refunded: str
     about_voided: str
     about_offline_declined: str
+    about_refunded_in_full: str
+    about_refunded_in_part: str
+    about_offline_charged: str
+    about_offline_not_charged: str
 
     # labels
     total: str
     refund: str
     paid: str
+    given_back: str
     left: str
     order: str
     time: str
@@ -75,6 +84,9 @@ class Texts:
     receipts: str
     differences: str
 
+    reasons: Mapping[str, str]
+    """By the acquirer's code of a decline (docs/protocol.md); one that has no words is told as it is."""
+
 
 LANGUAGES: Final[Mapping[str, Texts]] = {
     "en": Texts(
@@ -86,6 +98,10 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         refunded="REFUND",
         voided="VOID - PAYMENT CANCELLED",
         offline_declined="OFFLINE SALE DECLINED",
+        refunded_in_full="PAID AND REFUNDED IN FULL",
+        refunded_in_part="PAID AND REFUNDED IN PART",
+        offline_charged="PAID OFFLINE, CHARGED SINCE",
+        offline_not_charged="OFFLINE SALE - NOT CHARGED",
         copy="* COPY *",
         demo="*** DEMO: NOTHING REAL IS CHARGED ***",
         test="*** TEST: NOTHING REAL IS CHARGED ***",
@@ -98,9 +114,15 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         about_voided="The whole amount goes back.",
         about_offline_declined="FOR STAFF. The goods were handed over and the account was not charged. "
         "The order stays paid at the till; take it up with the provider.",
+        about_refunded_in_full="All of it was paid back to the account that it came from.",
+        about_refunded_in_part="A part was paid back to the account that it came from.",
+        about_offline_charged="Taken without a connection; your account has been charged since.",
+        about_offline_not_charged="Taken without a connection. Your provider declined it later: "
+        "your account was not charged. Please ask our staff.",
         total="TOTAL",
         refund="REFUND",
         paid="Was paid",
+        given_back="Paid back",
         left="Left of it",
         order="Order",
         time="Time",
@@ -127,6 +149,33 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         acquirer="acquirer",
         receipts="receipts",
         differences="Differences",
+        reasons={
+            "declined": "no reason given",
+            "mode": "kiosk and provider are not in one mode",
+            "currency": "another currency",
+            "insufficient_funds": "not enough money",
+            "unknown_payer": "payer not known to the provider",
+            "payer_blocked": "payer blocked by the provider",
+            "payer_withdrawn": "payer took the consent back",
+            "order_paid": "order was paid already",
+            "over_payment_cap": "over the limit of one payment",
+            "over_person_hour_cap": "over the payer's limit of an hour",
+            "over_person_day_cap": "over the payer's limit of a day",
+            "over_kiosk_day_cap": "over this kiosk's limit of a day",
+            "velocity": "too many payments in an hour",
+            "velocity_day": "too many payments in a day",
+            "over_kiosk_day_count": "too many payments at this kiosk",
+            "face_not_allowed": "payment by face not allowed",
+            "pin_needed": "PIN needed",
+            "wrong_pin": "wrong PIN",
+            "pin_blocked": "PIN blocked after wrong ones",
+            "pin_format": "PIN could not be read",
+            "offline_not_allowed": "offline sales not allowed",
+            "over_offline_cap": "over the limits of offline sales",
+            "too_old": "forwarded too late",
+            "reversed": "was undone before",
+            "not_sent": "provider could not be reached",
+        },
     ),
     "zh-Hans": Texts(
         approved="支付成功",
@@ -137,6 +186,10 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         refunded="退款",
         voided="撤销 · 全额退回",
         offline_declined="离线交易被拒",
+        refunded_in_full="已支付，已全额退款",
+        refunded_in_part="已支付，已部分退款",
+        offline_charged="离线支付 · 已扣款",
+        offline_not_charged="离线交易 · 未扣款",
         copy="* 副本 *",
         demo="*** 演示：不会真实扣款 ***",
         test="*** 测试：不会真实扣款 ***",
@@ -148,9 +201,14 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         about_refunded="款项退回原付款账户。",
         about_voided="款项全额退回原付款账户。",
         about_offline_declined="店员联。商品已交付，但账户未扣款。收银机上该订单仍为已支付，请与服务商联系处理。",
+        about_refunded_in_full="款项已全部退回原付款账户。",
+        about_refunded_in_part="部分款项已退回原付款账户。",
+        about_offline_charged="交易时没有网络，之后已从您的账户扣款。",
+        about_offline_not_charged="交易时没有网络，之后被支付机构拒绝：您的账户未扣款。请联系店员。",
         total="合计",
         refund="退款",
         paid="原支付",
+        given_back="已退款",
         left="可退余额",
         order="订单号",
         time="时间",
@@ -177,6 +235,33 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         acquirer="收单方",
         receipts="小票",
         differences="差异",
+        reasons={
+            "declined": "未说明原因",
+            "mode": "终端与支付机构模式不同",
+            "currency": "币种不符",
+            "insufficient_funds": "余额不足",
+            "unknown_payer": "支付机构没有此付款人",
+            "payer_blocked": "付款人已被支付机构停用",
+            "payer_withdrawn": "付款人已撤回同意",
+            "order_paid": "订单已支付",
+            "over_payment_cap": "超出单笔限额",
+            "over_person_hour_cap": "超出付款人每小时限额",
+            "over_person_day_cap": "超出付款人每日限额",
+            "over_kiosk_day_cap": "超出本机每日限额",
+            "velocity": "一小时内支付次数过多",
+            "velocity_day": "当日支付次数过多",
+            "over_kiosk_day_count": "本机当日支付次数过多",
+            "face_not_allowed": "不允许刷脸支付",
+            "pin_needed": "需要密码",
+            "wrong_pin": "密码错误",
+            "pin_blocked": "密码多次错误，已锁定",
+            "pin_format": "密码无法读取",
+            "offline_not_allowed": "不允许离线支付",
+            "over_offline_cap": "超出离线支付限额",
+            "too_old": "上送过迟",
+            "reversed": "此前已撤销",
+            "not_sent": "无法连接支付机构",
+        },
     ),
     "ar": Texts(
         mirrored=True,
@@ -188,6 +273,10 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         refunded="استرداد",
         voided="إلغاء الدفع",
         offline_declined="رُفض بيع دون اتصال",
+        refunded_in_full="دُفع ثم استُرد كاملًا",
+        refunded_in_part="دُفع ثم استُرد جزء منه",
+        offline_charged="دفع دون اتصال - خُصم لاحقًا",
+        offline_not_charged="بيع دون اتصال - لم يُخصم",
         copy="* نسخة *",
         demo="*** عرض: لا يُخصم مبلغ حقيقي ***",
         test="*** اختبار: لا يُخصم مبلغ حقيقي ***",
@@ -200,9 +289,15 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         about_voided="يُعاد المبلغ كاملًا.",
         about_offline_declined="للموظفين. سُلّمت البضاعة ولم يُخصم المبلغ من الحساب. "
         "يبقى الطلب مدفوعًا في نقطة البيع؛ راجعوا مزوّد الخدمة.",
+        about_refunded_in_full="أُعيد المبلغ كله إلى الحساب الذي دُفع منه.",
+        about_refunded_in_part="أُعيد جزء من المبلغ إلى الحساب الذي دُفع منه.",
+        about_offline_charged="تم البيع دون اتصال؛ وقد خُصم المبلغ من حسابك بعد ذلك.",
+        about_offline_not_charged="تم البيع دون اتصال ثم رفضه مزوّد الخدمة: "
+        "لم يُخصم شيء من حسابك. راجع الموظفين.",
         total="المجموع",
         refund="الاسترداد",
         paid="المدفوع",
+        given_back="المُعاد",
         left="المتبقي منه",
         order="الطلب",
         time="الوقت",
@@ -229,6 +324,33 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
         acquirer="المستحوذ",
         receipts="الإيصالات",
         differences="الفروق",
+        reasons={
+            "declined": "دون ذكر سبب",
+            "mode": "وضع الجهاز غير وضع المزوّد",
+            "currency": "عملة أخرى",
+            "insufficient_funds": "الرصيد لا يكفي",
+            "unknown_payer": "الدافع غير معروف لدى المزوّد",
+            "payer_blocked": "أوقف المزوّد حساب الدافع",
+            "payer_withdrawn": "سحب الدافع موافقته",
+            "order_paid": "الطلب مدفوع من قبل",
+            "over_payment_cap": "فوق حد الدفعة الواحدة",
+            "over_person_hour_cap": "فوق حد الدافع في الساعة",
+            "over_person_day_cap": "فوق حد الدافع في اليوم",
+            "over_kiosk_day_cap": "فوق حد هذا الجهاز في اليوم",
+            "velocity": "دفعات كثيرة في ساعة",
+            "velocity_day": "دفعات كثيرة في يوم",
+            "over_kiosk_day_count": "دفعات كثيرة على هذا الجهاز",
+            "face_not_allowed": "الدفع بالوجه غير مسموح",
+            "pin_needed": "الرمز السري مطلوب",
+            "wrong_pin": "رمز سري خاطئ",
+            "pin_blocked": "أُوقف الرمز بعد محاولات خاطئة",
+            "pin_format": "تعذرت قراءة الرمز السري",
+            "offline_not_allowed": "البيع دون اتصال غير مسموح",
+            "over_offline_cap": "فوق حدود البيع دون اتصال",
+            "too_old": "أُرسل متأخرًا",
+            "reversed": "أُلغي من قبل",
+            "not_sent": "تعذر الوصول إلى المزوّد",
+        },
     ),
 }
 """BCP 47 tag -> its words."""

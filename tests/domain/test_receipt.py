@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,12 +27,14 @@ from kiosk.domain.receipt import (
     CloseTotal,
     Outcome,
     Receipt,
+    became,
     for_qr,
     render,
     render_close,
 )
 from kiosk.domain.receipt_texts import LANGUAGES, Texts
 
+PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 GOLDEN = Path(__file__).parents[1] / "golden" / "receipts"
 WHEN = datetime(2026, 11, 25, 16, 0, 3, tzinfo=ZoneInfo("Asia/Shanghai"))
 ORDER = Order("A-1", Money(3850, "CNY"), "Corner Shop")
@@ -65,6 +68,20 @@ SAMPLES = {
         amount=Money(1200, "CNY"),
         paid=Money(3850, "CNY"),
         left=Money(2650, "CNY"),
+    ),
+    "refunded-in-full": replace(
+        RECEIPT,
+        outcome=Outcome.REFUNDED_IN_FULL,
+        refunded=Money(3850, "CNY"),
+        left=Money(0, "CNY"),
+        copy=True,
+    ),
+    "refunded-in-part": replace(
+        RECEIPT, outcome=Outcome.REFUNDED_IN_PART, refunded=Money(1200, "CNY"), left=Money(2650, "CNY")
+    ),
+    "offline-charged": replace(RECEIPT, outcome=Outcome.OFFLINE_CHARGED, approval="7Q4KXM", copy=True),
+    "offline-not-charged": replace(
+        RECEIPT, outcome=Outcome.OFFLINE_NOT_CHARGED, code="payer_blocked", approval="7Q4KXM", rrn=""
     ),
     "void": replace(RECEIPT, outcome=Outcome.VOIDED, paid=Money(3850, "CNY"), left=Money(0, "CNY")),
 }
@@ -121,6 +138,7 @@ RECEIPTS = st.builds(
     left=st.none() | MONEY,
     number=st.integers(1, 99),
     copy=st.booleans(),
+    refunded=st.none() | MONEY,
 )  # fmt: skip
 TOTALS = st.tuples(st.integers(0, 10_000), MONEY)
 CLOSES = st.builds(
@@ -207,7 +225,7 @@ def test_a_close_is_called_balanced_exactly_when_all_three_agree(slip: CloseSlip
 def test_no_language_lacks_a_text(language: str) -> None:
     texts = LANGUAGES[language]
     for field in fields(Texts):
-        if field.name != "mirrored":
+        if field.name not in ("mirrored", "reasons"):
             assert str(getattr(texts, field.name)).strip(), field.name
             assert not [name for _, name, _, _ in Formatter().parse(getattr(texts, field.name)) if name]
 
@@ -215,14 +233,36 @@ def test_no_language_lacks_a_text(language: str) -> None:
 def test_languages_are_different_languages() -> None:
     for field in fields(Texts):
         values = [getattr(texts, field.name) for texts in LANGUAGES.values()]
-        assert field.name == "mirrored" or len(set(values)) == len(values), field.name
+        if field.name not in ("mirrored", "reasons"):
+            assert len(set(values)) == len(values), field.name
+
+
+def test_every_reason_that_the_protocol_knows_for_a_decline_has_words_in_every_language() -> None:
+    known = {
+        code
+        for row in re.findall(r"^\| (.*) \| (?:reversed; )?declined \| (?!a refund)", PROTOCOL, re.MULTILINE)
+        for code in re.findall(r"`([a-z_]+)`", row)
+    }
+    assert len(known) > 20
+    for texts in LANGUAGES.values():
+        assert known | {"not_sent"} <= set(texts.reasons)
+        assert set(texts.reasons) == set(LANGUAGES["en"].reasons)
+        assert all(words.strip() and width(words) <= 40 for words in texts.reasons.values())
+    for code in known:
+        assert len({texts.reasons[code] for texts in LANGUAGES.values()}) == len(LANGUAGES)
+
+
+def test_a_reason_without_words_is_told_as_it_is() -> None:
+    assert "new_reason" in render(replace(SAMPLES["declined"], code="new_reason"))
+    assert "payer_blocked" not in render(SAMPLES["offline-declined"])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_label_leaves_room_for_its_value_on_narrow_paper(language: str) -> None:
-    for field in fields(Texts)[19:]:
-        if field.name not in ("about_offline_declined", "close", "comparison", "balanced", "not_balanced"):
-            assert width(getattr(LANGUAGES[language], field.name)) <= 22, field.name
+    names = [field.name for field in fields(Texts)]
+    for name in names[names.index("total") : names.index("reasons")]:
+        if name not in ("about_offline_declined", "close", "comparison", "balanced", "not_balanced"):
+            assert width(getattr(LANGUAGES[language], name)) <= 22, name
 
 
 def test_an_unknown_language_is_refused() -> None:
@@ -298,7 +338,7 @@ def test_what_is_not_approved_says_so(result: Result, title: str) -> None:
     answer = Answer(result, code="insufficient_funds")
     receipt = Receipt.of(ORDER, "ref", answer, terminal_id="T-1", mode="production", when=WHEN)
     assert title in render(receipt)
-    assert ("insufficient_funds" in render(receipt)) == (result is Result.DECLINED)
+    assert ("not enough money" in render(receipt)) == (result is Result.DECLINED)
 
 
 def test_a_sale_that_this_kiosk_accepted_itself_is_marked_offline() -> None:
@@ -317,7 +357,34 @@ def test_a_declined_payment_with_that_code_is_not_marked_paid() -> None:
 def test_what_moved_no_money_counts_in_no_close() -> None:
     assert set(Outcome) - set(BOOKED) == {
         Outcome.DECLINED, Outcome.NOT_FINAL, Outcome.OFFLINE_DECLINED,
-    }  # fmt: skip
+        Outcome.REFUNDED_IN_FULL, Outcome.REFUNDED_IN_PART, Outcome.OFFLINE_CHARGED, Outcome.OFFLINE_NOT_CHARGED,
+    }, "and what is said later of a payment is no other booking"  # fmt: skip
+
+
+SOLD_OFFLINE = Answer(Result.APPROVED, code=OFFLINE_CODE)
+PAID, PART, NONE = Money(3850, "CNY"), Money(1200, "CNY"), Money(0, "CNY")
+
+
+@pytest.mark.parametrize(
+    ("answer", "refunded", "advice", "now"),
+    [
+        (Answer(Result.APPROVED), NONE, None, Outcome.APPROVED),
+        (Answer(Result.APPROVED), PART, None, Outcome.REFUNDED_IN_PART),
+        (Answer(Result.APPROVED), PAID, None, Outcome.REFUNDED_IN_FULL),
+        (SOLD_OFFLINE, NONE, None, Outcome.OFFLINE),
+        (SOLD_OFFLINE, NONE, Result.APPROVED, Outcome.OFFLINE_CHARGED),
+        (SOLD_OFFLINE, NONE, Result.DECLINED, Outcome.OFFLINE_NOT_CHARGED),
+        (SOLD_OFFLINE, PART, Result.APPROVED, Outcome.REFUNDED_IN_PART),
+        (SOLD_OFFLINE, PAID, Result.APPROVED, Outcome.REFUNDED_IN_FULL),
+        (Answer(Result.DECLINED), NONE, None, Outcome.DECLINED),
+        (Answer(Result.REVERSED), NONE, None, Outcome.REVERSED),
+        (Answer(Result.PENDING), NONE, None, Outcome.NOT_FINAL),
+    ],
+)
+def test_what_became_of_a_payment_is_said_when_it_is_told_again(
+    answer: Answer, refunded: Money, advice: Result | None, now: Outcome
+) -> None:
+    assert became(answer, PAID, refunded=refunded, advice=advice) is now
 
 
 def test_the_acquirers_masked_name_comes_before_the_kiosks() -> None:
