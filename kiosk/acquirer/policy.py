@@ -142,6 +142,12 @@ class PolicyStore:
                     self._keep(self._mark_path, self._sealed(msgspec.structs.replace(mark, over=True)))
         return self._over == policy.version
 
+    @property
+    def newest(self) -> int | None:
+        """The version that was accepted last, by any provider; None: none ever was. Errors as `load`."""
+        mark = self._marked()
+        return mark.version if mark else None
+
     # --- inside -----------------------------------------------------------------------------------------
 
     def _verified(self, jws: bytes) -> _Verified:

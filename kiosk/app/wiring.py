@@ -27,7 +27,7 @@ from kiosk.acquirer.messages import Terminal, policy_request
 from kiosk.acquirer.policy import MARK_PURPOSE, PolicyStore
 from kiosk.acquirer.tls import Tls, TlsIdentity, TlsTrust
 from kiosk.acquirer.trust import Trust, load_trust
-from kiosk.app.audit import Audit
+from kiosk.app.audit import Audit, Value, What
 from kiosk.app.camera import Cameras
 from kiosk.app.config import Config, default_data_dir, load
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
@@ -47,6 +47,7 @@ from kiosk.domain.payment import Answer, Order, Result
 from kiosk.domain.ports import KeyPort, TillLink
 from kiosk.files import is_there
 from kiosk.gallery.gallery import Gallery
+from kiosk.domain.staff import Action
 from kiosk.gallery.store import GalleryStore, Loaded
 from kiosk.gallery.template import PayerRecord
 from kiosk.vision.look import LookRules
@@ -287,8 +288,12 @@ class Base:
         return policy
 
     def accept_policy(self, jws: bytes) -> Policy:
-        """Verify a policy that came and keep it; see `PolicyStore.accept`."""
-        return self.policies.accept(jws, self.clock.utc_s())
+        """Verify a policy that came and keep it; see `PolicyStore.accept`. A new version is in the trail."""
+        before = self.policies.newest
+        policy = self.policies.accept(jws, self.clock.utc_s())
+        if policy.version != before:
+            self.note("policy", version=policy.version, before=before)
+        return policy
 
     def fetch_policy(self) -> str:
         """Ask the acquirer for its policy and keep it; empty when it came, else why not."""
@@ -326,11 +331,21 @@ class Base:
 
     @cached_property
     def audit(self) -> Audit:
-        """The trail of who did what here: `base.audit.note("enrol", at_s=..., payer=token, ...)`."""
+        """The trail of who did what here. `audit.note` comes before a change, which waits for it."""
         return Audit(self.data_dir, self.key.derive)
 
     @cached_property
     def staff(self) -> StaffStore:
+    def note(self, what: What | Action, *, staff: str = "", payer: str = "", **values: Value) -> None:
+        """Into the trail what happens in any case, such as a deletion: a trail that refuses is told, no more.
+
+        `payer`: a token, of which the mark is written; `values`: numbers and short texts.
+        """
+        try:
+            self.audit.note(what, at_s=self.clock.utc_s(), staff=staff, payer=payer, **values)
+        except OperatorError as error:
+            self.warn(f"{what} is not in the audit trail: {error}")
+
         """Who may approve what here."""
         return StaffStore(self.data_dir, self.key.derive, self.clock)
 

@@ -72,6 +72,7 @@ def make(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False
         else:
             key = base.ring.make(time.time())
             _publish(base, key)
+        base.note("key", did="made", id=key.key_id)
         if json:
             print_json({"id": key.key_id, "class": key.key_class})
         else:
@@ -131,6 +132,10 @@ def rotate(
                 "a key in a file has no successor", where="key.store", do='Use key.store = "token".'
             )
         done = _rotated(base, base.ring, at_once=now)
+        if done["state"] != "not_due":
+            base.note("key", did=done["state"], id=done["id"])
+        if done["destroyed"]:
+            base.note("key", did="destroyed", id=done["destroyed"])
     if json:
         print_json(done)
         return

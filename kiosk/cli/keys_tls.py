@@ -91,6 +91,7 @@ def install(
 
     with open_base(data_dir, config, complain) as base:
         found = base.tls_key.install(certificate, terminal_id=base.config.store.terminal_id)
+        base.note("key", did="certificate", serial=found.serial)
     _print(found, json=json)
 
 
