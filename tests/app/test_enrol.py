@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from kiosk.app.challenger import Watch
 from kiosk.app.enrol import capture
 from kiosk.app.look import look_at
 from kiosk.devices.camera_file import StillSource, read_image
 from kiosk.domain.decision import LookOutcome
-from kiosk.vision.look import LookRules
+from kiosk.frames import SourceKind
+from kiosk.vision.look import LookResult, LookRules
 from kiosk.vision.pipeline import Vision
 from kiosk.vision.quality import ENROLMENT_LIMITS, LIMITS, Hint
 
@@ -54,3 +57,41 @@ def test_who_is_near_enough_to_pay_may_have_to_come_closer_to_enrol(vision: Visi
     paid = look_at(source(path), vision, rules)
     assert paid is not None
     assert (paid.frames_used, paid.hint) == (1, None)
+
+
+@dataclass
+class Asked:
+    """Stands for the challenger: says of each look what it was asked, and what came of it."""
+
+    always: bool
+    outcomes: list[LookOutcome]
+    wanted: list[bool] = field(default_factory=list)
+
+    def settle(
+        self, found: LookResult, template: np.ndarray | None, source: SourceKind, watch: Watch
+    ) -> LookResult:
+        self.wanted.append(self.always)
+        outcome = self.outcomes.pop(0) if self.always else found.outcome
+        return replace(found, outcome=outcome, template=template if outcome is LookOutcome.LIVE else None)
+
+
+def folder_of(tmp_path: Path, pictures: int) -> StillSource:
+    paths = [tmp_path / f"{number}.jpg" for number in range(pictures)]
+    for path in paths:
+        path.write_bytes(PICTURE.read_bytes())
+    return source(*paths)
+
+
+def test_where_everybody_is_challenged_an_enrolment_is_too_until_it_is_passed_once(
+    vision: Vision, tmp_path: Path
+) -> None:
+    asked = Asked(True, [LookOutcome.UNSURE, LookOutcome.LIVE])
+    found = capture(folder_of(tmp_path, 4), vision, LookRules.of(vision.manifest), challenger=asked)
+    assert (found.outcome, found.looks) == (LookOutcome.LIVE, 3)
+    assert asked.wanted == [True, True, False, False]
+
+
+def test_a_challenge_that_is_failed_ends_the_enrolment(vision: Vision, tmp_path: Path) -> None:
+    asked = Asked(True, [LookOutcome.ATTACK])
+    found = capture(folder_of(tmp_path, 4), vision, LookRules.of(vision.manifest), challenger=asked)
+    assert (found.outcome, found.reference, asked.wanted) == (LookOutcome.ATTACK, None, [True])
