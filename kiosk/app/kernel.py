@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.acquirer.client import Lost, PolicyReceived, Reply, ReversalConfirmed, Unsent, Verified
-from kiosk.acquirer.journal import Journal, PaymentEntry
+from kiosk.acquirer.journal import Journal, PaymentEntry, Task
 from kiosk.acquirer.messages import (
     Exchange,
     Terminal,
@@ -362,6 +362,10 @@ class Kernel:
         """What the journal holds of one order, the newest attempt first."""
         return self._journal.attempts_of(order_ref)
 
+    def tasks_of(self, ref: str) -> list[Task]:
+        """What the journal holds that came after the attempt `ref`: refunds, the advice of an offline sale."""
+        return self._journal.tasks_of(ref)
+
     def digits_fit(self, token: str, digits: str) -> bool:
         """Whether `token` is one of those whose phone number ends in `digits`."""
         return self._people.has_digits(token, digits)
@@ -683,7 +687,8 @@ class Kernel:
         if payer is None:
             return Looked(Refuse(Reason.NOT_RECOGNISED))
         evidence = self._evidence(found, decision, with_digits=digits is not None)
-        judged = self._more_wanted(within_limits(decision, verdict), payer, digits)
+        allowed = within_limits(decision, verdict, always_second_factor=payer.always_second_factor)
+        judged = self._more_wanted(allowed, payer, digits)
         return Looked(judged, payer, evidence, ref=new_ref(self._clock))
 
     # --- lock-out ---------------------------------------------------------------------------------------

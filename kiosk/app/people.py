@@ -56,7 +56,12 @@ class EnrolledPeople:
         if record is None:
             return None
         return Payer(
-            record.token, record.masked_name, record.masked_account, record.consent_ref, record.limits
+            record.token,
+            record.masked_name,
+            record.masked_account,
+            record.consent_ref,
+            record.limits,
+            always_second_factor=token in self.gallery.neighbours,
         )
 
     def take(self, gallery: Gallery) -> None:

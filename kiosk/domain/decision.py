@@ -8,6 +8,8 @@ Invariants
 - Where no threshold that is worth asking for keeps it, digits are asked from everybody: they divide N.
 - With digits, only people with those digits were searched; two of them within the margin are refused.
 - An amount over a limit is refused whatever the scores say.
+- Someone who has a near double among the enrolled (a twin) gives their PIN for every amount. Digits are no
+  second factor for them: two who grew up together may share a phone, and each knows the other's number.
 
 Example: FPIR .01 promised, FMR at most 1e-4 at .50 and 1e-5 at .60, margin .05. Among 100 people .50 is
 enough, among 1,000 it takes .60, among more everybody is asked for digits. Among 100, scores .71 (a), .40 (b)
@@ -206,15 +208,18 @@ def decide(
     return _person(candidates, gallery_size, thresholds, digits_given)
 
 
-def within_limits(person: Accept, verdict: Verdict) -> Decision:
-    """The same person, once the amount was judged against what they may pay (`limits.check`)."""
+def within_limits(person: Accept, verdict: Verdict, *, always_second_factor: bool = False) -> Decision:
+    """The same person, once the amount was judged against what they may pay (`limits.check`).
+
+    `always_second_factor`: their face alone is never enough (`payment.Payer`), whatever the amount.
+    """
     match verdict:
         case OverLimit():
             return Refuse(Reason.OVER_LIMIT, verdict)
         case NeedPin():
             return AskSecondFactor(Factor.PIN)
         case Allowed():
-            return person
+            return AskSecondFactor(Factor.PIN) if always_second_factor else person
         case _:
             assert_never(verdict)
 

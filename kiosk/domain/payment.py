@@ -60,6 +60,7 @@ class Payer:
     """Who was recognised: an opaque `token` for the acquirer, masked texts for the screen, nothing else.
 
     `limits`: what this payer allows themselves, under the merchant's and the acquirer's caps.
+    `always_second_factor`: another enrolled person looks so much like them that a face is never enough.
     """
 
     token: str
@@ -67,6 +68,7 @@ class Payer:
     masked_account: str
     consent_ref: str
     limits: Limits = NO_LIMITS
+    always_second_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

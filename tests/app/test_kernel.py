@@ -970,6 +970,30 @@ def test_close_people_type_digits_and_then_their_pin(pin_shop: Shop) -> None:
     assert request.evidence.methods == ("face", "digits", "pin")
 
 
+def test_who_has_a_near_double_types_their_pin_for_any_amount_with_digits_or_without(pin_shop: Shop) -> None:
+    pin_shop.gallery.neighbours = frozenset({"ming"})
+    pin_shop.offer(1)
+    pin_shop.look(unit(1))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    pin_shop.kernel.handle(Cancel())
+    pin_shop.offer(1, "O-2")
+    pin_shop.look(between_two())
+    pin_shop.kernel.handle(DigitsTyped("1111"))
+    assert isinstance(pin_shop.kernel.state, PinEntry)
+    pin_shop.kernel.handle(Cancel())
+    pin_shop.offer(1, "O-3")
+    pin_shop.look(unit(2))
+    assert isinstance(pin_shop.kernel.state, Identified)
+
+
+def test_a_near_double_pays_by_other_means_where_no_pin_can_be_taken(shop: Shop) -> None:
+    shop.gallery.neighbours = frozenset({"ming"})
+    shop.offer(1)
+    shop.look(unit(1))
+    assert isinstance(shop.kernel.state, Refused)
+    assert shop.kernel.state.reason is Reason.PIN_NEEDED
+
+
 def between_two() -> np.ndarray:
     """A probe as near to one as to the other; a new one each time, because a look overwrites it."""
     between = unit(1) + unit(2)

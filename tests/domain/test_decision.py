@@ -189,6 +189,13 @@ def test_the_caps_have_the_last_word() -> None:
     assert within_limits(person, over) == Refuse(Reason.OVER_LIMIT, over)
 
 
+def test_someone_with_a_near_double_gives_a_pin_for_every_amount() -> None:
+    person = Accept("a", 0.7, 0.3)
+    over = OverLimit(LimitKind.PER_PAYMENT, Money(100, "CNY"))
+    assert within_limits(person, Allowed(), always_second_factor=True) == AskSecondFactor(Factor.PIN)
+    assert within_limits(person, over, always_second_factor=True) == Refuse(Reason.OVER_LIMIT, over)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
