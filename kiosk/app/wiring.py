@@ -39,15 +39,17 @@ from kiosk.app.people import EnrolledPeople
 from kiosk.app.staff import StaffStore
 from kiosk.app.withdrawals import Withdrawals
 from kiosk.app.workers import AcquirerWorkers, SystemClock
+from kiosk.assets import assets_dir
+from kiosk.consent_texts import ConsentTexts
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.devices.tls_key import TlsKey
 from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.domain.limits import Policy
 from kiosk.domain.payment import Answer, Order, Result
 from kiosk.domain.ports import KeyPort, TillLink
+from kiosk.domain.staff import Action
 from kiosk.files import is_there
 from kiosk.gallery.gallery import Gallery
-from kiosk.domain.staff import Action
 from kiosk.gallery.store import GalleryStore, Loaded
 from kiosk.gallery.template import PayerRecord
 from kiosk.vision.look import LookRules
@@ -334,8 +336,6 @@ class Base:
         """The trail of who did what here. `audit.note` comes before a change, which waits for it."""
         return Audit(self.data_dir, self.key.derive)
 
-    @cached_property
-    def staff(self) -> StaffStore:
     def note(self, what: What | Action, *, staff: str = "", payer: str = "", **values: Value) -> None:
         """Into the trail what happens in any case, such as a deletion: a trail that refuses is told, no more.
 
@@ -346,13 +346,26 @@ class Base:
         except OperatorError as error:
             self.warn(f"{what} is not in the audit trail: {error}")
 
+    @cached_property
+    def staff(self) -> StaffStore:
         """Who may approve what here."""
         return StaffStore(self.data_dir, self.key.derive, self.clock)
+
+    @cached_property
+    def consent_texts(self) -> ConsentTexts:
+        """What may be agreed to here: the texts that the acquirer published, then those that ship."""
+        return ConsentTexts([self.data_dir / "consent", assets_dir() / "consent"])
 
     @cached_property
     def withdrawals(self) -> Withdrawals:
         """Withdrawals of consent that the acquirer has not confirmed."""
         return Withdrawals(self.data_dir)
+
+    @property
+    def has_acquirer(self) -> bool:
+        """Whether one was named here, whatever its file says."""
+        named = self.config.acquirer.trust_file
+        return bool(named) or any(is_there(self.data_dir / place) for place in TRUST_PLACES)
 
     def journal(self) -> Journal:
         return Journal(self.data_dir / "journal.sqlite")

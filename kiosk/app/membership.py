@@ -1,0 +1,261 @@
+"""Somebody joins or leaves: nobody twice, nobody without a consent, and gone here at once when they ask.
+
+Commands and screens call this with a consent that the flow gave (`domain.consent`) and a reference of three
+looks. Whom the acquirer enrols but this kiosk can't keep is withdrawn there, by the outbox if need be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiosk.acquirer.client import Lost, Reply, Told, Unsent
+from kiosk.acquirer.messages import new_ref, utc
+from kiosk.acquirer.operations import (
+    ConsentMessage,
+    EnrolmentAnswer,
+    GuardianMessage,
+    PayerAnswer,
+    enrolment_request,
+    withdrawal_request,
+)
+from kiosk.app.asking import ask, envelope, sealed_template
+from kiosk.app.people import EnrolledPeople
+from kiosk.domain.consent import Consent, has_ended
+from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import NO_LIMITS, Limits, PinKey
+from kiosk.gallery.template import PayerRecord, Reference, Template
+
+if TYPE_CHECKING:
+    from kiosk.app.wiring import Base
+
+__all__ = [
+    "ALREADY_HERE",
+    "Retention",
+    "asked_of_acquirer",
+    "consent_message",
+    "enrol_at_acquirer",
+    "enrol_here",
+    "is_enrolled_already",
+    "text_facts",
+    "withdraw",
+]
+
+ALREADY_HERE: Final = (
+    "this face is enrolled already, under another payer; nobody is enrolled twice. "
+    "Withdraw that one first (`kiosk forget --payer TOKEN`), or, where it is somebody else who looks alike, "
+    "pay another way and tell the provider"
+)
+"""What a duplicate is told. Not whose face it is: that is nobody's to know."""
+
+
+# --- joining --------------------------------------------------------------------------------------------
+
+
+def text_facts(base: Base, keep_days: int) -> dict[str, str]:
+    """What is filled into the consent text here. OperatorError while no policy names the provider."""
+    policy = base.stored_policy() if base.has_acquirer else None
+    if policy is None:
+        raise OperatorError(
+            "who receives a template isn't known here yet: no policy of the acquirer is stored",
+            do="Run `kiosk doctor`, then try again.",
+        )
+    return {
+        "provider": policy.provider,
+        "licence": policy.licence,
+        "shop": base.config.store.payee,
+        "days": str(keep_days),
+    }
+
+
+def consent_message(consent: Consent) -> ConsentMessage:
+    """A consent in the acquirer's words."""
+    guardian = consent.guardian
+    return ConsentMessage(
+        text_version=consent.text_version,
+        text_sha256=consent.text_sha256,
+        language=consent.language,
+        scope=tuple(scope.value for scope in consent.scope),
+        given_at=utc(consent.given_at_s),
+        keep_until=utc(consent.keep_until_s),
+        of_age=consent.of_age,
+        guardian=None
+        if guardian is None
+        else GuardianMessage(declared_at=utc(guardian.declared_at_s), approved_by=guardian.approved_by),
+    )
+
+
+def is_enrolled_already(base: Base, reference: NDArray[np.float32], payer: str = "") -> bool:
+    """Whether a payment would take this face for somebody other than `payer` who is enrolled here."""
+    people = EnrolledPeople(base.gallery)
+    thresholds = base.setting(None).thresholds
+    needed = thresholds.match_among(people.searched(None))
+    if needed is None:  # of so many nobody is taken by the face alone: the highest cosine that is known
+        needed = thresholds.false_matches.cosines[-1]
+    return any(
+        candidate.token != payer and candidate.score >= needed for candidate in people.search(reference, None)
+    )
+
+
+def enrol_at_acquirer(
+    base: Base,
+    reference: NDArray[np.float32],
+    consent: Consent,
+    *,
+    account: str,
+    digits: str,
+    limits: Limits = NO_LIMITS,
+) -> tuple[EnrolmentAnswer | None, str]:
+    """Ask the acquirer, and keep whom it enrolled; without an answer, why there is none."""
+    ref = new_ref(base.clock)
+    template = sealed_template(reference, ref, _sealing_key(base))
+    with base.journal() as journal:
+        exchange = enrolment_request(
+            base.terminal(), ref, consent=consent_message(consent), template=template,
+            model_id=base.embedding_id(), account=account,
+            **envelope(journal, base.clock, ZoneInfo(base.config.store.timezone)),
+        )  # fmt: skip
+    answer, why = ask(base.client(), exchange, EnrolmentAnswer)
+    if answer is not None and answer.result == "enrolled":
+        try:
+            enrol_here(
+                base,
+                PayerRecord(
+                    token=answer.token,
+                    masked_name=answer.masked_name,
+                    masked_account=answer.masked_account,
+                    digits=digits,
+                    consent_ref=answer.consent_ref,
+                    enrolled_at_s=int(consent.given_at_s),
+                    references=(Reference(Template(reference), base.embedding_id()),),
+                    limits=limits,
+                    keep_until_s=consent.keep_until_s,
+                    consent_text=consent.text,
+                    by_guardian=consent.guardian is not None,
+                ),
+            )
+        except OperatorError:
+            base.withdrawals.add(answer.token)
+            raise
+    return answer, why
+
+
+def enrol_here(base: Base, record: PayerRecord) -> None:
+    """Keep a payer in this kiosk's gallery; the audit trail has it first.
+
+    OperatorError: it can't be kept, or the acquirer is still to be told that this payer withdrew.
+    """
+    if record.token in base.withdrawals.tokens():
+        raise OperatorError(
+            f"{record.token} has withdrawn, and the acquirer is still to be told",
+            do="Run `kiosk resolve`, then enrol them anew: they get another token.",
+        )
+    base.audit.note(
+        "enrol",
+        at_s=base.clock.utc_s(),
+        payer=record.token,
+        consent=record.consent_ref,
+        text=record.consent_text or None,
+        keep_until=record.keep_until_s,
+        guardian=int(record.by_guardian),
+    )
+    base.enrol(record)
+
+
+def _sealing_key(base: Base) -> PinKey:
+    policy = base.stored_policy()
+    if policy is None or policy.pin_key is None:
+        raise OperatorError("the acquirer's policy names no key to seal a template for")
+    return policy.pin_key
+
+
+# --- leaving --------------------------------------------------------------------------------------------
+
+
+def withdraw(base: Base, token: str) -> tuple[bool, bool | None, str]:
+    """Forget a payer here and have the acquirer do so: (was here, the acquirer knew them, why not told).
+
+    The withdrawal is on the disk before anything else: a cut after that is made good, here at the next start
+    and at the acquirer by the outbox. The second is None while the acquirer has not confirmed it.
+    """
+    base.withdrawals.add(token)
+    here = _forget(base, token, "asked")
+    if not base.has_acquirer:
+        return here, None, "no acquirer is set up here"
+    try:
+        told, why = asked_of_acquirer(base.client().send(withdrawal_request(token)))
+    except OperatorError as error:
+        return here, None, str(error)
+    if told is None and why != "not_found":
+        return here, None, why
+    base.withdrawals.done(token)
+    return here, told is not None, ""
+
+
+def asked_of_acquirer(reply: Reply) -> tuple[PayerAnswer | None, str]:
+    """The acquirer's word about a person, or why there is none (`not_found`: it holds nothing)."""
+    match reply:
+        case Told(PayerAnswer() as told):
+            return told, ""
+        case Lost(why, code):
+            return None, code or why
+        case Unsent(why):
+            return None, why
+    return None, "another answer than was asked for"
+
+
+class Retention:
+    """Nobody stays longer than they agreed to: put `tick` into `Kernel.on_tick`; it belongs to that thread.
+
+    The first call also forgets whose withdrawal a power cut left half done. `changed` is told that somebody
+    is gone. What can't be deleted now is tried again at the next tick; `failure` says why.
+    """
+
+    def __init__(self, base: Base, changed: Callable[[], None] = lambda: None) -> None:
+        self.failure: OperatorError | None = None
+        self._base, self._changed = base, changed
+        self._withdrawn: list[str] | None = None
+        self._seen: tuple[int, int] | None = None
+        self._first_end_s: int | None = None
+
+    def tick(self) -> None:
+        """Forget who is due; reads the clock, and the gallery only when it has changed."""
+        try:
+            due = self._due()
+            for token, why in due:
+                _forget(self._base, token, why)
+            if due:
+                self._changed()
+            self.failure = None
+        except OperatorError as failure:
+            self.failure = failure
+
+    def _due(self) -> list[tuple[str, str]]:
+        gallery, now_s = self._base.gallery, self._base.clock.utc_s()
+        due: list[tuple[str, str]] = []
+        if self._withdrawn is None:
+            self._withdrawn = self._base.withdrawals.tokens()
+            due = [(token, "asked") for token in self._withdrawn if gallery.payer(token)]
+        if self._seen != (id(gallery), gallery.version):
+            self._seen = (id(gallery), gallery.version)
+            ends = [one.keep_until_s for one in gallery.records() if one.keep_until_s is not None]
+            self._first_end_s = min(ends, default=None)
+        if has_ended(self._first_end_s, now_s):
+            over = [one.token for one in gallery.records() if has_ended(one.keep_until_s, now_s)]
+            due += [(token, "over") for token in over]
+        return due
+
+
+def _forget(base: Base, token: str, why: str) -> bool:
+    """Delete a payer here; a trail that can't be written holds up no deletion. False: nobody has it."""
+    known = base.gallery.payer(token) is not None
+    if known:
+        base.note("forget", payer=token, why=why)
+    found = base.forget(token)
+    if found and not known:  # another process had enrolled them meanwhile
+        base.note("forget", payer=token, why=why)
+    return found
