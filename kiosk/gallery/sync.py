@@ -47,6 +47,9 @@ class Cause(StrEnum):
     INCOMPLETE = "incomplete"
     MALFORMED = "malformed"
     UNREACHABLE = "unreachable"
+    NO_KEY = "no_key"
+    OTHER_NETWORK = "other_network"
+    CLOCK = "clock"
 
 
 _WORDS: Final = {
@@ -61,6 +64,9 @@ _WORDS: Final = {
     Cause.INCOMPLETE: "a file that it lists can't be had",
     Cause.MALFORMED: "it can't be read as a repository (does another page answer at this address?)",
     Cause.UNREACHABLE: "it can't be reached",
+    Cause.NO_KEY: "the acquirer gives no key that opens it",
+    Cause.OTHER_NETWORK: "its templates are another network's than this kiosk's",
+    Cause.CLOCK: "the clock here is before the last sync, so nobody can tell what has expired",
 }
 
 
