@@ -230,6 +230,8 @@ class Kernel:
         """Told the policy that came, from the kernel's thread."""
         self.offline: Callable[[Authorise], Answer | None] = lambda effect: None
         """Asked when a payment could not be sent: the answer in the acquirer's name, written, or None."""
+        self.gallery_is_stale: Callable[[], bool] = lambda: False
+        """Asked at each offer and look: nobody pays by face among people who may have withdrawn."""
         self._on_its_way: Authorise | None = None
         self._guesses = 0
         """Wrong digits of the order that is on the screen."""
@@ -363,7 +365,7 @@ class Kernel:
         return self._journal.attempts_of(order_ref)
 
     def tasks_of(self, ref: str) -> list[Task]:
-        """What the journal holds that came after the attempt `ref`: refunds, the advice of an offline sale."""
+        """What came after the attempt `ref`: refunds, disputes, the advice of an offline sale."""
         return self._journal.tasks_of(ref)
 
     def digits_fit(self, token: str, digits: str) -> bool:
@@ -628,6 +630,8 @@ class Kernel:
         verdict = self._verdict(order)
         if verdict is None:
             return self._closed()
+        if self.gallery_is_stale():
+            return Refuse(Reason.GALLERY_STALE)
         if isinstance(self._standing(lockout.ATTACKS), lockout.Locked):
             return Refuse(Reason.LOCKED)
         return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
@@ -666,6 +670,8 @@ class Kernel:
         found, order = self._found, getattr(self.state, "order", None)
         if found is None or order is None:
             return Looked(Refuse(Reason.NO_FACE))
+        if self.gallery_is_stale():
+            return Looked(Refuse(Reason.GALLERY_STALE))
         try:
             candidates = () if found.probe is None else self._people.search(found.probe, digits)
         except OperatorError as failure:  # another process left a gallery that can't be believed

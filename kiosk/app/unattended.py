@@ -69,6 +69,7 @@ _REFUSALS: Final = {
     Reason.OVER_LIMIT: Exit.OVER_LIMIT,
     Reason.LOCKED: Exit.SECOND_FACTOR,
     Reason.FACE_NOT_ALLOWED: Exit.DECLINED,
+    Reason.GALLERY_STALE: Exit.DECLINED,
 }
 
 

@@ -76,6 +76,8 @@ class Reason(StrEnum):
     TIMED_OUT = "timed_out"
     LOCKED = "locked"
     """Too many guesses: payment by face is closed for a while, for this payer or for everybody."""
+    GALLERY_STALE = "gallery_stale"
+    """Nobody knows who withdrew since: the gallery was not compared with the acquirer's for too long."""
 
 
 @dataclass(frozen=True, slots=True)

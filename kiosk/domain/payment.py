@@ -745,7 +745,13 @@ def _refused(state: Refused, event: Event, now: int) -> tuple[State, tuple[Effec
 
 def may_look_again(state: Refused) -> bool:
     """Whether *Try again* is offered: not after the last look, and not where another look can't help."""
-    final = (Reason.OVER_LIMIT, Reason.PIN_NEEDED, Reason.FACE_NOT_ALLOWED, Reason.LOCKED)
+    final = (
+        Reason.OVER_LIMIT,
+        Reason.PIN_NEEDED,
+        Reason.FACE_NOT_ALLOWED,
+        Reason.LOCKED,
+        Reason.GALLERY_STALE,
+    )
     return state.attempt < MAX_LOOKS and state.reason not in final
 
 

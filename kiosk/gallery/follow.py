@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.freshness import CLOCK_BACK_S
 from kiosk.domain.ports import Clock
 from kiosk.files import alone
 from kiosk.gallery.change import Change, NewSegment, Source, Status
@@ -25,9 +25,6 @@ from kiosk.gallery.sync import Cause, Published, Repository, SyncRefused
 from kiosk.gallery.template import PayerRecord
 
 __all__ = ["Follower", "Round"]
-
-CLOCK_BACK_S: Final = 300
-"""How far the clock may have been set back since the last sync; more than any clock is corrected by."""
 
 
 @dataclass(frozen=True, slots=True)

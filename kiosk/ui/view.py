@@ -871,6 +871,7 @@ _REFUSED_ICONS: Final = {
     Reason.PIN_NEEDED: "limit",
     Reason.FACE_NOT_ALLOWED: "limit",
     Reason.LOCKED: "shield",
+    Reason.GALLERY_STALE: "hourglass",
     Reason.TIMED_OUT: "hourglass",
 }
 

@@ -559,6 +559,7 @@ def test_a_refusal_says_why_and_whether_another_look_may_help(reason: Reason) ->
         Reason.PIN_NEEDED,
         Reason.FACE_NOT_ALLOWED,
         Reason.LOCKED,
+        Reason.GALLERY_STALE,
     }
     assert may_look_again(refused) is helps
     assert isinstance(after(PayWithFace(), state=refused), Looking if helps else Refused)
