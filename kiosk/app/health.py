@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from kiosk.acquirer.client import Unsent
 from kiosk.acquirer.journal import InUse
 from kiosk.app.camera import REFUSALS_NAME, Refusals
+from kiosk.app.health_gallery import gallery_found
+from kiosk.app.memory import exposure
 from kiosk.app.till import till_key_file
 from kiosk.app.wiring import Base
 from kiosk.assets import assets_dir
@@ -61,6 +63,7 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
     parts: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("disk", lambda: _disk(base.data_dir)),
         ("clock", _clock),
+        ("memory", _memory),
         ("models", lambda: _models(base.manifest)),
         ("model_terms", lambda: _terms(base)),
         ("camera", lambda: _camera(camera, config.mode, seen)),
@@ -68,6 +71,7 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         ("camera_guard", lambda: _camera_guard(seen, base.cameras.refusals)),
         ("key", lambda: _key(base)),
         ("journal", lambda: _journal(base)),
+        ("audit", lambda: _audit(base)),
         ("gallery", lambda: _gallery(base)),
         ("tls", lambda: _tls(base)),
         ("acquirer", lambda: _acquirer(base)),  # brings the policy, where it answers
@@ -109,6 +113,20 @@ def _clock() -> Check:
     if now < BUILT_S:
         return Check("clock", "red", shown, "Set the clock (timedatectl); signatures are valid for a minute.")
     return Check("clock", "green", shown)
+
+
+def _memory() -> Check:
+    """Templates are in the clear in memory alone: by which ways it could be read, or reach a disk."""
+    ways = exposure()
+    if ways:
+        return Check("memory", "amber", "; ".join(ways), _CLOSE_MEMORY)
+    return Check("memory", "green", "no core dumps, closed to other processes, no swap on a disk")
+
+
+_CLOSE_MEMORY: Final = (
+    "Switch swap off (swapoff -a, and in /etc/fstab); the unit keeps the kiosk itself out of it "
+    "(MemorySwapMax=0, LimitMEMLOCK=infinity)."
+)
 
 
 def _models(manifest: Manifest) -> Check:
@@ -311,12 +329,13 @@ def _journal(base: Base) -> Check:
 
 
 def _gallery(base: Base) -> Check:
-    loaded = base.load_gallery()
-    if loaded.warning:
-        return Check("gallery", "amber", loaded.warning, "Enrol or forget once to write both copies anew.")
-    if not loaded.gallery.size:
-        return Check("gallery", "amber", "nobody is enrolled", "Run `kiosk enrol`.")
-    return Check("gallery", "green", f"{loaded.gallery.size} enrolled, version {loaded.gallery.version}")
+    status, detail, action = gallery_found(base)
+    return Check("gallery", status, detail, action)
+
+
+def _audit(base: Base) -> Check:
+    lines = len(base.audit.entries())
+    return Check("audit", "green", f"{lines} lines, each follows the one before")
 
 
 def _policy(base: Base) -> Check:

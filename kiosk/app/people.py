@@ -40,7 +40,11 @@ class EnrolledPeople:
         among = None if digits is None else self.gallery.with_digits(digits)
         if not self.gallery.size or (among is not None and not among):
             return ()
-        template = Template.of(probe)
+        epoch = self.gallery.epoch
+        turned = probe if epoch is None else epoch.turn(probe)
+        template = Template.of(turned)
+        if epoch is not None:
+            turned.fill(0.0)
         try:
             return self.gallery.search(template, NEIGHBOURS, among)
         finally:

@@ -5,12 +5,11 @@ acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk tha
 
     data folder:  kiosk.toml  device.key | keys.json  tls.pem  acquirer.json  scheme.json
                   policy.jws  policy.mark  limits.json  audit.jsonl  audit.mark
-                  gallery.fpk  journal.sqlite
+                  gallery/  gallery.mark  journal.sqlite
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from kiosk.acquirer.trust import Trust, load_trust
 from kiosk.app.audit import Audit, Value, What
 from kiosk.app.camera import Cameras
 from kiosk.app.config import Config, default_data_dir, load
+from kiosk.app.gallery_keeper import GalleryKeeper
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
 from kiosk.app.limits import MerchantLimits
 from kiosk.app.look import CameraLooker
@@ -50,7 +50,6 @@ from kiosk.domain.ports import KeyPort, TillLink
 from kiosk.domain.staff import Action
 from kiosk.files import is_there
 from kiosk.gallery.gallery import Gallery
-from kiosk.gallery.store import GalleryStore, Loaded
 from kiosk.gallery.template import PayerRecord
 from kiosk.vision.look import LookRules
 from kiosk.vision.models import Manifest, Role, added_in, check_mode, load_manifest, thresholds_of
@@ -75,7 +74,6 @@ class Base:
     ) -> None:
         self.data_dir, self.config, self.warn = data_dir, config, warn
         self.clock = SystemClock()
-        self._gallery_seen: tuple[int, int, int] | None = None
         self._tls_made: tuple[tuple[int, int, int] | None, Tls] | None = None
 
     # --- camera and vision ---
@@ -140,71 +138,26 @@ class Base:
         return "it does not give a policy"
 
     @cached_property
-    def _store(self) -> GalleryStore:
-        return GalleryStore(self.data_dir / "gallery.fpk", self.key)
-
-    def load_gallery(self) -> Loaded:
-        return self._store.load()
-
-    @cached_property
-    def gallery(self) -> Gallery:
-        """Who is enrolled. A gallery of another embedding network is refused: its cosines mean nothing."""
-        seen = _mark(self._gallery_file)
-        loaded = self.load_gallery()
-        gallery = loaded.gallery
-        if loaded.warning:
-            self.warn(loaded.warning)
-        if gallery.model_id not in (None, self.embedding_id()):
-            raise OperatorError(
-                f"templates of {gallery.model_id}, this release has {self.embedding_id()}",
-                where=str(self.data_dir / "gallery.fpk"),
-                do="Enrol everybody again.",
-            )
-        self._gallery_seen = seen
-        return gallery
-
-    def changed_gallery(self) -> Gallery | None:
-        """The gallery anew when another process has changed it since it was loaded, else None.
-
-        OperatorError, at every call, while what is there now can't be believed.
-        """
-        if _mark(self._gallery_file) == self._gallery_seen:
-            return None
-        self._gallery_seen = None
-        self.__dict__.pop("gallery", None)
-        return self.gallery
+    def enrolled(self) -> GalleryKeeper:
+        """Who is enrolled, in memory and on disk; `enrolled.store` is what a sync changes."""
+        return GalleryKeeper(self.data_dir, lambda: self.key, self.embedding_id, self.warn)
 
     @property
-    def _gallery_file(self) -> Path:
-        return self.data_dir / "gallery.fpk"
+    def gallery(self) -> Gallery:
+        """Who is enrolled; see `GalleryKeeper.gallery`."""
+        return self.enrolled.gallery
+
+    def changed_gallery(self) -> Gallery | None:
+        """The gallery anew when another process has changed it; see `GalleryKeeper.changed`."""
+        return self.enrolled.changed()
 
     def enrol(self, record: PayerRecord) -> None:
-        """Add a payer (or put them in the place of the one with the same token), on the disk too."""
-        with self._only_change():
-            self.gallery.enrol(record)
-            self._store.save(self.gallery)
+        """Add a payer, on the disk too; see `GalleryKeeper.enrol`."""
+        self.enrolled.enrol(record)
 
     def forget(self, token: str) -> bool:
-        """Delete a payer from memory, file and copy; False when nobody has that token."""
-        with self._only_change():
-            return self._store.forget(self.gallery, token)
-
-    @contextmanager
-    def _only_change(self) -> Iterator[None]:
-        """One process at a time changes the gallery, each from what the one before it left."""
-        try:
-            handle = os.open(self.data_dir / "gallery.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise OperatorError(
-                f"the gallery can't be written ({error.strerror})", where=str(self.data_dir)
-            ) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            self.changed_gallery()
-            yield
-            self._gallery_seen = _mark(self._gallery_file)
-        finally:
-            os.close(handle)
+        """Delete a payer from memory and disk; False when nobody has that token."""
+        return self.enrolled.forget(token)
 
     # --- acquirer ---
 
@@ -490,9 +443,11 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
         model_ids=tuple(card.id for card in base.manifest.models),
         always=base.config.vision.challenge == "always",
     )
+    base.enrolled.store.tidy()
     people = EnrolledPeople(base.gallery, base.changed_gallery)
     with _open_kernel(base, looker, people, till or NoTill()) as books:
         try:
+            base.enrolled.check_follows(books.journal)
             yield Kiosk(base, books.kernel, looker, books.policy_problem)
         finally:
             looker.close()

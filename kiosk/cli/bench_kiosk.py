@@ -34,6 +34,7 @@ from kiosk.cli.processes import command, running_sandbox
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Authorise, Evidence, Order, Payer
+from kiosk.gallery.epoch import LOCAL_REGION, Epoch
 from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.store import GalleryStore
 from kiosk.gallery.template import TEMPLATE_SIZE, PayerRecord, Reference, Template
@@ -205,4 +206,6 @@ def _enrol_many(folder: Path, people: int) -> None:
         )
         for number, vector in enumerate(vectors)
     ]
-    GalleryStore(folder / "gallery.fpk", base.key).save(Gallery(records, version=1))
+    GalleryStore(folder / "gallery", base.key).save(
+        Gallery(records, version=1, epoch=Epoch.new(LOCAL_REGION))
+    )

@@ -1,163 +1,230 @@
-"""The gallery on disk: sealed, checked before it is believed, kept twice, without whoever was forgotten.
+"""The gallery on disk: segments sealed for their place, and a manifest that says which of them count.
 
-    file  = header | ChaCha20-Poly1305(sealed body) | 16 byte tag        header is authenticated, not secret
-    header = magic 8 | format u16 | gallery version u64 | people u32 | references u32 | nonce 12
-    body  = length u32 | MessagePack list of people | float32[references, 192]            all little-endian
+    gallery/manifest, manifest.copy      see `kiosk.gallery.manifest`
+    gallery/<source>-<number>-<n>.seg    see `kiosk.gallery.segment_files`
+    gallery.mark  gallery.lock           beside the folder
 
-`save` writes both copies (`gallery.fpk`, `gallery.fpk.copy`) from the same gallery, so that whoever was
-forgotten is in neither when it returns; a crash at any moment leaves at least one good file. `load` takes the
-copy when the file is damaged, and says so. Plain text exists in memory only, in buffers that are overwritten.
+A change writes new segment files, then the manifest, then deletes the old files: a kill at any moment leaves
+the old or the new gallery. Only segments that change are written. Whoever is forgotten is in no file when the
+call returns. Plain text exists in memory only, in buffers that are overwritten.
 """
 
 from __future__ import annotations
 
-import os
-import struct
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Final, TypeAlias
 
 import msgspec
-import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from kiosk.domain.errors import OperatorError
-from kiosk.domain.limits import Limits
-from kiosk.domain.money import MAX_MINOR
 from kiosk.domain.ports import KeyPort
+from kiosk.files import alone
+from kiosk.gallery.change import Change, Source, Status
+from kiosk.gallery.epoch import LOCAL_REGION, Epoch
 from kiosk.gallery.gallery import Engine, Gallery
-from kiosk.gallery.template import MAX_REFERENCES, MAX_TEXT, TEMPLATE_SIZE, PayerRecord, Reference, Template
+from kiosk.gallery.legacy import read_legacy
+from kiosk.gallery.manifest import GalleryDamaged, Manifest, ManifestFile
+from kiosk.gallery.rewrite import only_own, with_person, with_segments, without
+from kiosk.gallery.segment_files import SegmentFiles, wipe
+from kiosk.gallery.template import PayerRecord
+from kiosk.gallery.turning import turned
 
-__all__ = ["COPY_SUFFIX", "PURPOSE", "GalleryDamaged", "GalleryStore", "Loaded"]
+__all__ = ["PURPOSE", "GalleryStore", "Loaded"]
 
 PURPOSE: Final = "gallery"
 """What the key port derives the sealing key for."""
-COPY_SUFFIX: Final = ".copy"
-MAX_PEOPLE: Final = 1_000_000
-MAX_BODY_BYTES: Final = 2**31 - 1 - 64
-"""What the AEAD takes in one piece."""
+FRESH_EVERY_S: Final = 300
+"""Freshness alone is written this often at most: disks wear, and a restart may well take it for older."""
+TRIES: Final = 5
+"""How often a load begins anew because another process changed the gallery meanwhile."""
 
-_NEW_SUFFIX: Final = ".new"
-_MAGIC: Final = b"FPGAL\r\n\x1a"  # the line end shows a transfer that changed it, as in PNG's signature
-_FORMAT: Final = 1
-_HEADER: Final = struct.Struct("<8sHQII12s")
-_LENGTH: Final = struct.Struct("<I")
-_TAG: Final = 16
-_VECTOR: Final = TEMPLATE_SIZE * 4
-
-
-class GalleryDamaged(OperatorError):  # noqa: N818 - read as a sentence: the gallery is damaged
-    """A gallery file that can't be believed: cut off, changed, or sealed with another key."""
+_Stamp: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A gallery and, when the file had to be replaced by its copy, one line that the caller shows."""
+    """A gallery and, where a file had to be replaced or left out, one line that the caller shows."""
 
     gallery: Gallery
     warning: str | None = None
 
 
-_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
-_Minor = Annotated[int, msgspec.Meta(ge=0, le=MAX_MINOR)]
-
-
-class _Person(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A record as it is written; its vectors stand in the block, in the same order."""
-
-    token: _Text
-    masked_name: _Text
-    masked_account: _Text
-    digits: Annotated[str, msgspec.Meta(max_length=4)]
-    consent_ref: _Text
-    enrolled_at_s: int
-    model_id: _Text
-    references: Annotated[int, msgspec.Meta(ge=1, le=MAX_REFERENCES)]
-    limit_per_payment: _Minor | None = None
-    limit_per_day: _Minor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    version: int
-    people: int
-    references: int
-    nonce: bytes
-
-    def pack(self) -> bytes:
-        return _HEADER.pack(_MAGIC, _FORMAT, self.version, self.people, self.references, self.nonce)
-
-    @classmethod
-    def parse(cls, raw: bytes) -> Self:
-        """The header of a file's first bytes; ValueError for what this program did not write."""
-        if len(raw) != _HEADER.size:
-            raise ValueError("it is cut off")
-        magic, layout, version, people, references, nonce = _HEADER.unpack(raw)
-        if magic != _MAGIC:
-            raise ValueError("it is not a gallery")
-        if layout != _FORMAT:
-            raise ValueError(f"its format is {layout}, this program reads {_FORMAT}")
-        if people > MAX_PEOPLE or references > people * MAX_REFERENCES:
-            raise ValueError("it claims more people than a gallery holds")
-        return cls(version, people, references, nonce)
-
-
 class GalleryStore:
-    """Keeps one gallery at `path` (and `path` + `.copy`), sealed with the key that `key` derives."""
+    """Keeps one gallery in `folder`, sealed with the key that `key` derives.
 
-    def __init__(self, path: Path, key: KeyPort) -> None:
-        self._path = path
-        self._copy = path.with_name(path.name + COPY_SUFFIX)
-        self._key = key
-        self._version_on_disk: int | None = None
+    Changes are made by one process and one thread at a time; loading waits for nobody.
+    """
+
+    def __init__(self, folder: Path, key: KeyPort) -> None:
+        secret = key.derive(PURPOSE)
+        self._folder, self._secret = folder, secret
+        self._manifest = ManifestFile(folder, secret)
+        self._files = SegmentFiles(folder, secret)
+        self._legacy = folder.with_name(folder.name + ".fpk")
+        self._turn, self._depth = threading.RLock(), 0
+        self._seen: _Stamp | None = None
+        self._is_behind = False
+
+    # --- reading ----------------------------------------------------------------------------------------
 
     def load(self, engine: Engine = Engine.SHIPPED) -> Loaded:
-        """What was saved last; an empty gallery where nothing ever was.
+        """What was kept last; an empty gallery where nothing ever was.
 
-        OperatorError when neither file can be believed: the kiosk must not start with people missing.
+        A segment of the acquirer's that can't be believed is left out with a warning, until it is fetched
+        again. OperatorError when manifest or own people can't be believed, or are older than they were:
+        the kiosk must not start with people missing, or with some who were forgotten.
         """
-        if not self._path.exists() and not self._copy.exists():
-            return Loaded(Gallery(engine=engine))
-        try:
-            return self._loaded(_open(self._path, self._secret(), engine))
-        except GalleryDamaged as damaged:
+        for _ in range(TRIES):
+            manifest, warning = self._read()
+            if manifest is None:
+                return Loaded(Gallery(engine=engine, epoch=Epoch.new(LOCAL_REGION)))
             try:
-                gallery = _open(self._copy, self._secret(), engine)
-            except GalleryDamaged as copy_damaged:
-                raise OperatorError(
-                    f"no gallery can be opened: {damaged.what}; the copy: {copy_damaged.what}",
-                    where=str(self._path),
-                    do="Put back this kiosk's key, or both files from a backup; "
-                    "or move them away to start with nobody enrolled",
-                ) from damaged
-            return self._loaded(gallery, f"{damaged}. The copy of it is used ({gallery.size} people)")
+                people, told = self._people(manifest)
+            except GalleryDamaged:
+                if self._is_newest(manifest):
+                    raise
+                continue
+            if told and not self._is_newest(manifest):
+                wipe(people)
+                continue
+            gallery = Gallery(
+                people,
+                version=manifest.version,
+                engine=engine,
+                epoch=manifest.epoch,
+                neighbours=manifest.neighbours,
+            )
+            return Loaded(gallery, "; ".join(filter(None, (warning, *told))) or None)
+        raise OperatorError("the gallery changes all the time", where=str(self._folder), do="Try again.")
 
-    def save(self, gallery: Gallery) -> None:
-        """Write both copies, one process at a time. OperatorError when the disk refuses; an old file is left.
+    def status(self) -> Status | None:
+        """What is kept, by the manifest alone; None where nothing ever was. OperatorError as `load`."""
+        manifest, _ = self._read()
+        if manifest is None:
+            return None
+        return Status(
+            version=manifest.version,
+            epoch=manifest.epoch,
+            segments=tuple(entry.told() for entry in manifest.entries if self._files.is_there(entry)),
+            tombstones_version=manifest.tombstones_version,
+            neighbours=manifest.neighbours,
+            fresh_at_s=manifest.fresh_at_s,
+            since_s=manifest.since_s,
+        )
 
-        The new file is on the disk before the old copy goes, and the old copy goes before the new file takes
-        its name: so no crash leaves a forgotten person in a copy beside a file that lacks them.
+    def verify(self) -> tuple[str, ...]:
+        """Open every file: one line for each that can't be believed. OperatorError as `load`."""
+        manifest, warning = self._read()
+        if manifest is None:
+            return ()
+        found = (
+            line for entry in manifest.entries for line in self._files.problems(entry, manifest.epoch.id)
+        )
+        return tuple(filter(None, (warning, *found)))
+
+    def stamp(self) -> _Stamp | None:
+        """Another one after every change, by whichever process; None: there is no gallery yet."""
+        for path in (self._manifest.path, self._legacy):
+            try:
+                found = path.stat()
+            except OSError:
+                continue
+            return found.st_ino, found.st_mtime_ns, found.st_size
+        return None
+
+    def in_step(self, stamp: _Stamp | None) -> None:
+        """Whoever uses this store has in memory what was there at `stamp`, and follows its own changes."""
+        self._seen, self._is_behind = stamp, False
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process changed the gallery since `in_step`.
+
+        False while another thread of this one is changing it: ask again.
+        """
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            return self._is_behind or self.stamp() != self._seen
+        finally:
+            self._turn.release()
+
+    # --- changing ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One process and one thread at a time in the block; it may be entered again inside.
+
+        OperatorError for what the disk refuses; what was there before is left.
         """
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(_new(self._path), gallery, self._secret())
-            _unlink(self._copy)
-            _sync_directory(self._path.parent)
-            _new(self._path).replace(self._path)
-            _sync_directory(self._path.parent)
-            _write(_new(self._copy), gallery, self._secret())
-            _new(self._copy).replace(self._copy)
-            _sync_directory(self._path.parent)
+            with self._turn:
+                if self._depth:
+                    yield
+                    return
+                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with alone(self._folder.with_name(self._folder.name + ".lock")):
+                    self._depth = 1
+                    try:
+                        yield
+                    finally:
+                        self._depth = 0
         except OSError as error:
             raise OperatorError(
                 f"the gallery can't be written ({error.strerror})",
-                where=str(self._path),
+                where=str(self._folder),
                 do="Check the disk's free space and the directory's owner",
             ) from error
-        self._version_on_disk = gallery.version
+
+    def save(self, gallery: Gallery) -> None:
+        """Keep `gallery` in the place of whatever was there, as own people. ValueError without an epoch."""
+        epoch = gallery.epoch
+        if epoch is None:
+            raise ValueError("templates that were not turned are not kept")
+        with self.alone():
+            before = self._current(epoch)
+            self._commit(
+                msgspec.structs.replace(
+                    before,
+                    version=gallery.version,
+                    region=epoch.region,
+                    number=epoch.number,
+                    secret=epoch.secret,
+                    entries=only_own(self._files, before.written + 1, epoch, gallery.records()),
+                )
+            )
+
+    def enrol(self, gallery: Gallery, record: PayerRecord) -> None:
+        """Add a person to `gallery` and to the disk; one with the same token is replaced.
+
+        `record` is as the network made it; a copy that is turned into the gallery's epoch is kept.
+
+        Raises:
+            OperatorError: the acquirer withdrew the token, the network is another than the others', or the
+                disk refuses; nothing has changed then.
+        """
+        with self.alone():
+            manifest = self._current(gallery.epoch)
+            epoch = manifest.epoch
+            if gallery.epoch is None or gallery.epoch.id != epoch.id:
+                raise ValueError("this gallery is of another epoch: load it anew")
+            if record.token in manifest.tombstones:
+                raise OperatorError("the acquirer withdrew this token", do="Enrol the person there anew.")
+            mine = turned(record, epoch)
+            entries, _ = without(self._files, manifest, frozenset({record.token}))
+            self._commit(
+                msgspec.structs.replace(
+                    manifest,
+                    version=max(gallery.version, manifest.version) + 1,
+                    entries=with_person(self._files, manifest, entries, mine),
+                    forgotten=manifest.forgotten - {record.token},
+                )
+            )
+            gallery.enrol(mine)
 
     def forget(self, gallery: Gallery, token: str) -> bool:
         """Remove a person from `gallery` and from the disk; False when nobody has that token.
@@ -165,132 +232,145 @@ class GalleryStore:
         When the disk refuses (OperatorError) the person is gone from memory already; calling again writes.
         """
         found = gallery.forget(token)
-        if gallery.version != self._version_on_disk:
-            self.save(gallery)
-        return found
+        return bool(self.delete(frozenset({token}))) or found
 
-    def _loaded(self, gallery: Gallery, warning: str | None = None) -> Loaded:
-        self._version_on_disk = gallery.version if warning is None else None
-        return Loaded(gallery, warning)
+    def delete(self, tokens: frozenset[str], tombstones_version: int | None = None) -> frozenset[str]:
+        """Remove people from the disk, wherever they came from; those who were there.
 
-    def _secret(self) -> ChaCha20Poly1305:
-        return ChaCha20Poly1305(self._key.derive(PURPOSE))
+        With `tombstones_version`, `tokens` is the whole of the acquirer's list of that version.
+        """
+        with self.alone():
+            manifest, _ = self._read()
+            if manifest is None:
+                return frozenset()
+            entries, found = without(self._files, manifest, tokens)
+            after = msgspec.structs.replace(manifest, version=manifest.version + len(found), entries=entries)
+            if tombstones_version is not None:
+                after = msgspec.structs.replace(
+                    after,
+                    tombstones=tokens,
+                    tombstones_version=tombstones_version,
+                    forgotten=manifest.forgotten - tokens,
+                )
+            elif manifest.region != LOCAL_REGION:
+                after = msgspec.structs.replace(after, forgotten=manifest.forgotten | tokens)
+            if after != manifest:
+                self._commit(after)
+            return found
 
+    def apply(self, change: Change, engine: Engine = Engine.SHIPPED) -> Gallery:
+        """Carry out a sync's change, deletions first, each step whole or not at all; what is held then.
 
-def _open(path: Path, secret: ChaCha20Poly1305, engine: Engine) -> Gallery:
-    """Read, check, decrypt, parse: in that order. GalleryDamaged says which step failed."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_BODY_BYTES + _HEADER.size + _TAG:
-            raise ValueError("it is larger than a gallery can be")
-        with path.open("rb") as file:
-            header = _Header.parse(file.read(_HEADER.size))
-            sealed = file.read(size)
-        with _wiped(bytearray(max(0, len(sealed) - _TAG))) as body:
-            if len(body) < _LENGTH.size + header.references * _VECTOR:
-                raise ValueError("it is cut off")
-            secret.decrypt_into(header.nonce, sealed, header.pack(), body)
-            return Gallery(_parse(header, memoryview(body)), version=header.version, engine=engine)
-    except InvalidTag as error:
-        what = "the gallery was changed, or was sealed with another key"
-        raise GalleryDamaged(what, where=str(path)) from error
-    except FileNotFoundError as error:
-        raise GalleryDamaged("the gallery is missing", where=str(path)) from error
-    except OSError as error:
-        raise GalleryDamaged(f"the gallery can't be read ({error.strerror})", where=str(path)) from error
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise GalleryDamaged(f"the gallery is damaged: {error}", where=str(path)) from error
+        Raises:
+            ProtocolError: a token is in two of the acquirer's segments.
+            OperatorError: the disk refuses, or the templates are another network's than those held.
+        """
+        with self.alone():
+            if change.deletions or change.tombstones_version is not None:
+                self.delete(change.deletions, change.tombstones_version)
+            self._commit(with_segments(self._files, self._current(), change))
+        return self.load(engine).gallery
 
+    def note(self, *, fresh_at_s: float | None = None, neighbours: frozenset[str] | None = None) -> None:
+        """Keep when the acquirer's word was last its newest, and who always gives a second factor."""
+        with self.alone():
+            manifest = self._current()
+            after = manifest
+            if fresh_at_s is not None and fresh_at_s - (manifest.fresh_at_s or 0.0) >= FRESH_EVERY_S:
+                after = msgspec.structs.replace(after, fresh_at_s=fresh_at_s)
+            if neighbours is not None:
+                after = msgspec.structs.replace(after, neighbours=neighbours)
+            if after != manifest:
+                self._commit(after)
 
-def _parse(header: _Header, body: memoryview) -> Iterator[PayerRecord]:
-    """The records of a decrypted body; ValueError where it does not fit its header."""
-    (length,) = _LENGTH.unpack_from(body)
-    listed, block = body[_LENGTH.size : _LENGTH.size + length], body[_LENGTH.size + length :]
-    people = msgspec.msgpack.decode(listed, type=list[_Person])
-    if len(people) != header.people or sum(person.references for person in people) != header.references:
-        raise ValueError("it holds other people than it claims")
-    if len(block) != header.references * _VECTOR:
-        raise ValueError("its templates do not fit its people")
-    vectors = iter(np.frombuffer(block, "<f4").reshape(-1, TEMPLATE_SIZE))
-    for person in people:
-        yield PayerRecord(
-            token=person.token,
-            masked_name=person.masked_name,
-            masked_account=person.masked_account,
-            digits=person.digits,
-            consent_ref=person.consent_ref,
-            enrolled_at_s=person.enrolled_at_s,
-            references=tuple(
-                Reference(Template(next(vectors)), person.model_id) for _ in range(person.references)
-            ),
-            limits=Limits(person.limit_per_payment, person.limit_per_day),
-        )
+    def tidy(self) -> None:
+        """Delete what a change that was cut off has left behind, and mend what has a good copy."""
+        if self.stamp() is None:
+            return
+        with self.alone():
+            manifest, _ = self._read()
+            if manifest is None:
+                return
+            self._files.sweep(manifest.entries)
+            self._drop_legacy()
+            self._manifest.mend(manifest)
+            for entry in manifest.entries:
+                self._files.mend(entry)
 
+    # --- inside -----------------------------------------------------------------------------------------
 
-def _write(path: Path, gallery: Gallery, secret: ChaCha20Poly1305) -> None:
-    """A sealed gallery in a new file that only its owner may read, on the disk when this returns."""
-    records = gallery.records()
-    references = [reference for record in records for reference in record.references]
-    header = _Header(gallery.version, len(records), len(references), os.urandom(12))
-    listed = msgspec.msgpack.encode([_person(record) for record in records])
-    if header.people > MAX_PEOPLE or len(listed) + len(references) * _VECTOR > MAX_BODY_BYTES:
-        raise OperatorError(
-            f"{header.people} people are more than one gallery holds",
-            where=str(path),
-            do=f"Keep at most {MAX_PEOPLE} people on a kiosk",
-        )
-    with _wiped(bytearray(_LENGTH.size + len(listed) + len(references) * _VECTOR)) as body:
-        _LENGTH.pack_into(body, 0, len(listed))
-        start = _LENGTH.size + len(listed)
-        body[_LENGTH.size : start] = listed
-        for number, reference in enumerate(references):
-            at = start + number * _VECTOR
-            body[at : at + _VECTOR] = reference.template.vector.astype("<f4", copy=False).data.cast("B")
-        sealed = bytearray(len(body) + _TAG)
-        secret.encrypt_into(header.nonce, body, header.pack(), sealed)
-    _unlink(path)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(header.pack())
-        file.write(sealed)
-        file.flush()
-        os.fsync(file.fileno())
+    def _read(self) -> tuple[Manifest | None, str | None]:
+        """The manifest, after a `gallery.fpk` was taken over where there is one and no manifest."""
+        manifest, warning = self._manifest.read()
+        if manifest is None and self._has_legacy():
+            with self.alone():
+                manifest, warning = self._manifest.read()
+                if manifest is None:
+                    return self._take_over()
+        return manifest, warning
 
+    def _current(self, epoch: Epoch | None = None) -> Manifest:
+        """The manifest, or that of a gallery that begins now, in `epoch` or one of its own."""
+        manifest, _ = self._read()
+        if manifest is not None:
+            return manifest
+        begun = epoch or Epoch.new(LOCAL_REGION)
+        return Manifest(0, 0, begun.region, begun.number, begun.secret, int(time.time()))
 
-def _person(record: PayerRecord) -> _Person:
-    return _Person(
-        record.token,
-        record.masked_name,
-        record.masked_account,
-        record.digits,
-        record.consent_ref,
-        record.enrolled_at_s,
-        record.model_id,
-        len(record.references),
-        record.limits.per_payment,
-        record.limits.per_person_day,
-    )
+    def _take_over(self) -> tuple[Manifest, str | None]:
+        """The people of `gallery.fpk` in segments, turned; the version goes on from there."""
+        version, people, warning = read_legacy(self._legacy, self._secret)
+        epoch = Epoch.new(LOCAL_REGION)
+        mine = [turned(record, epoch) for record in people]
+        try:
+            entries = only_own(self._files, 1, epoch, mine)
+        finally:
+            wipe(people)
+            wipe(mine)
+        begun = Manifest(0, version, epoch.region, epoch.number, epoch.secret, 0, entries)
+        return self._commit(begun), warning
 
+    def _commit(self, manifest: Manifest) -> Manifest:
+        """Make `manifest` the one in force, and delete the files that it does not name."""
+        manifest = msgspec.structs.replace(manifest, written=manifest.written + 1)
+        self._is_behind |= self.stamp() != self._seen
+        self._files.sync()
+        self._manifest.write(manifest)
+        self._seen = self.stamp()
+        self._files.sweep(manifest.entries)
+        self._drop_legacy()
+        return manifest
 
-@contextmanager
-def _wiped(buffer: bytearray) -> Iterator[bytearray]:
-    """A buffer that is overwritten when the block ends."""
-    try:
-        yield buffer
-    finally:
-        buffer[:] = bytes(len(buffer))
+    def _people(self, manifest: Manifest) -> tuple[list[PayerRecord], list[str]]:
+        """Everybody in the segments, and a line for each file that could not be believed."""
+        people: list[PayerRecord] = []
+        told: list[str] = []
+        for entry in manifest.entries:
+            try:
+                records, line = self._files.open(entry, manifest.epoch.id)
+            except GalleryDamaged as damaged:
+                if entry.source is Source.OWN:
+                    wipe(people)
+                    raise
+                records, line = [], f"{damaged}. {entry.people} people wait for the next sync"
+            back = [record for record in records if record.token in manifest.gone]
+            wipe(back)  # in a file that could not be rewritten when they went
+            people += [record for record in records if not record.references[0].template.wiped]
+            if line:
+                told.append(line)
+        return people, told
 
+    def _is_newest(self, manifest: Manifest) -> bool:
+        newest, _ = self._read()
+        return newest is not None and newest.written == manifest.written
 
-def _new(path: Path) -> Path:
-    return path.with_name(path.name + _NEW_SUFFIX)
+    def _has_legacy(self) -> bool:
+        return any(path.exists() for path in self._legacy_files())
 
+    def _drop_legacy(self) -> None:
+        for path in self._legacy_files():
+            path.unlink(missing_ok=True)
 
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _legacy_files(self) -> tuple[Path, ...]:
+        names = (self._legacy.name + suffix for suffix in ("", ".new", ".copy", ".copy.new"))
+        return tuple(self._legacy.with_name(name) for name in names)

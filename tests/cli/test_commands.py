@@ -66,7 +66,7 @@ def test_nobody_is_enrolled_from_a_screen(kiosk: Kiosk, data_dir: Path, tmp_path
     cv2.imwrite(str(tmp_path / "attack.png"), attack)
     ran = kiosk("enrol", "--camera", tmp_path / "attack.png", "--payer", "tok", "--data-dir", data_dir)
     assert ran.code == 12
-    assert not (data_dir / "gallery.fpk").exists()
+    assert not (data_dir / "gallery").exists()
 
 
 def test_no_face_and_two_people_are_not_enrolled(kiosk: Kiosk, data_dir: Path, tmp_path: Path) -> None:

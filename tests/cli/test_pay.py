@@ -345,8 +345,8 @@ def test_nobody_enrolled_is_not_recognised_and_says_what_to_do(
 ) -> None:
     folder = tmp_path / "empty"
     shutil.copytree(shop.folder, folder)
-    for copy in folder.glob("gallery.fpk*"):
-        copy.unlink()
+    shutil.rmtree(folder / "gallery")
+    (folder / "gallery.mark").unlink()
     ran = kiosk("pay", "--camera", PROBE, "--amount", "38.50", "--data-dir", folder)
     assert ran.code == 11
     assert "kiosk enrol" in one_line(ran)

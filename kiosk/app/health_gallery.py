@@ -1,0 +1,50 @@
+"""The self-test of the gallery: every file opened, nothing put back, and how many people are stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from kiosk.acquirer.journal import Journal
+from kiosk.files import is_there
+from kiosk.gallery.change import Source, Status
+
+if TYPE_CHECKING:
+    from kiosk.app.wiring import Base
+
+__all__ = ["WARN_AT_REFERENCES", "gallery_found"]
+
+Found = tuple[Literal["green", "amber", "red"], str, str]
+
+WARN_AT_REFERENCES: Final = 100_000
+"""Stored references from which some places want the store to be filed with an authority."""
+
+
+def gallery_found(base: Base, warn_at: int = WARN_AT_REFERENCES) -> Found:
+    """Status, what was found, what to do. OperatorError: it can't be believed, or is an older one."""
+    store = base.enrolled.store
+    damaged = store.verify()
+    status = store.status()
+    if status is None or not status.people:
+        return "amber", "nobody is enrolled", "Run `kiosk enrol`."
+    path = base.data_dir / "journal.sqlite"
+    if is_there(path):
+        with Journal(path, read_only=True) as journal:
+            base.enrolled.check_follows(journal)
+    detail = _told(status)
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        return "amber", f"{damaged[0]}{more}; {detail}", _MEND
+    if status.references >= warn_at:
+        return "amber", f"{detail}; from {warn_at} on some places want it filed", _FILE_IT
+    return "green", detail, ""
+
+
+_FILE_IT: Final = "See docs/privacy.md; gallery.warn_at_references sets where this begins."
+_MEND: Final = "The next start mends what has a good copy; `kiosk gallery sync` fetches the acquirer's again."
+
+
+def _told(status: Status) -> str:
+    own = sum(segment.people for segment in status.of(Source.OWN))
+    sources = f" ({own} here)" if own != status.people else ""
+    epoch = f"{status.epoch.region} epoch {status.epoch.number}"
+    return f"{status.people} enrolled{sources}, version {status.version}, {epoch}"
