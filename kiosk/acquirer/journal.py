@@ -17,6 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from kiosk.acquirer.journal_archive import archive_days
+from kiosk.acquirer.journal_books import Books, Taken
 from kiosk.acquirer.journal_chain import Draft
 from kiosk.acquirer.journal_entries import (
     Booking,
@@ -26,18 +27,15 @@ from kiosk.acquirer.journal_entries import (
     Printed,
     Receipted,
     Task,
-    order_of,
 )
-from kiosk.acquirer.journal_file import FULL_DISK, Checkpoint, RecoveryNote
+from kiosk.acquirer.journal_file import Checkpoint
 from kiosk.acquirer.journal_guard import InUse
-from kiosk.acquirer.journal_schema import MARKS, SCHEMA, TASKS
-from kiosk.acquirer.journal_side import SideTables
+from kiosk.acquirer.journal_schema import MARKS, SCHEMA
+from kiosk.acquirer.journal_tasks import JournalHalted, about
 from kiosk.acquirer.messages import Exchange
-from kiosk.acquirer.operations import Difference
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Spent
-from kiosk.domain.money import Money
-from kiosk.domain.payment import Answer, Authorise, Order, Result
+from kiosk.domain.payment import Answer, Authorise, Result
 
 __all__ = [
     "MARKS",
@@ -52,47 +50,24 @@ __all__ = [
     "PaymentEntry",
     "Printed",
     "Receipted",
+    "Taken",
     "Task",
 ]
 
 HOUR_S: Final = 3600.0
-SKIPPED_SEQUENCES: Final = 1_000_000
-"""More than a kiosk uses between a copy of its journal and the day on which somebody puts it back."""
 
 
 class OrderNotFinal(OperatorError):  # noqa: N818 - the till's word for it
     """The order was paid already, or an attempt to pay it is not final: there is no second one."""
 
 
-class JournalHalted(OperatorError):  # noqa: N818 - what the journal is
-    """The journal is an older copy of itself: entries are missing that acquirer or mark know of."""
-
-
-class Journal(SideTables):
+class Journal(Books):
     """The journal at `path`; `JournalFile` says how it is opened and what that raises. A context manager."""
 
-    _count_day = ""
-    """The day that `_counts` is about; empty: none was asked for yet."""
     _counts = (0, 0)
+    """Sum and number of `_count_day`, the store's day that was asked about last."""
 
     # --- payments: write --------------------------------------------------------------------------------
-
-    def check(self) -> None:
-        """Whether a payment may be begun: call it before somebody is asked to look.
-
-        Raises:
-            JournalHalted: entries are missing; `kiosk journal recover` finds them.
-            OperatorError: the disk has no room left for the end of another attempt.
-        """
-        with self._explained():
-            if self.halted:
-                raise JournalHalted(
-                    f"the journal is an older copy of itself ({self.halted}): no payment is begun",
-                    where=str(self._path),
-                    do="Run `kiosk journal recover`: the acquirer knows what is missing.",
-                )
-            if not self._reserve.hold():
-                raise OperatorError(FULL_DISK, where=str(self._path.parent), do="Free the disk.")
 
     def open_attempt(self, effect: Authorise, exchange: Exchange, *, day: date) -> None:
         """Write the attempt down, durably, before it is sent. `day` is the store's.
@@ -131,7 +106,7 @@ class Journal(SideTables):
             row = self._attempt(ref)
             if row["outcome"] is not None:
                 raise ValueError(f"attempt {ref} is final: {row['outcome']}")
-            self._append_end(replace(_about(row, "reversal"), exchange=exchange))
+            self._append_end(replace(about(row, "reversal"), exchange=exchange))
 
     def conclude(self, ref: str, answer: Answer) -> None:
         """Write the end of the attempt `ref`; the same end again changes nothing. A PIN goes with it."""
@@ -160,7 +135,7 @@ class Journal(SideTables):
             row = self._attempt(ref)
             if row["outcome"] is not None:
                 raise ValueError(f"attempt {ref} is final: {row['outcome']}")
-            advice = replace(_about(row, "advice"), day=day.isoformat(), exchange=advice_exchange)
+            advice = replace(about(row, "advice"), day=day.isoformat(), exchange=advice_exchange)
             self._append_end(_end_of(row, answer), advice)
 
     # --- payments: read ---------------------------------------------------------------------------------
@@ -258,6 +233,24 @@ class Journal(SideTables):
             rows = self._rows("SELECT * FROM attempts WHERE ref = ?", ref)
         return PaymentEntry.of(rows[0]) if rows else None
 
+    def named(self, name: str) -> list[PaymentEntry]:
+        """The attempts that `name` means, the newest first: an attempt's ref, an order, or the acquirer's
+        reference (rrn) as it stands on a receipt: the payment's, its refund's or its advice's."""
+        if (by_ref := self.payment(name)) is not None:
+            return [by_ref]
+        if not name or (attempts := self.attempts_of(name)):
+            return attempts if name else []
+        with self._explained():
+            rows = self._rows(
+                """SELECT * FROM attempts WHERE ref IN (
+                     SELECT ref FROM attempts WHERE json_extract(CAST(answer AS TEXT), '$.rrn') = :name
+                     UNION SELECT ref FROM tasks WHERE kind IN ('refund', 'advice')
+                       AND json_extract(CAST(answer AS TEXT), '$.rrn') = :name)
+                   ORDER BY seq DESC""",
+                {"name": name},
+            )
+        return [PaymentEntry.of(row) for row in rows]
+
     def last_end(self) -> PaymentEntry | None:
         """The attempt that ended last; None when none did."""
         with self._explained():
@@ -266,95 +259,6 @@ class Journal(SideTables):
                    (SELECT ref FROM entries WHERE kind = 'concluded' ORDER BY seq DESC LIMIT 1)"""
             )
         return PaymentEntry.of(rows[0]) if rows else None
-
-    def entries_of(self, ref: str) -> list[Entry]:
-        """Every entry about `ref`, oldest first, as it hangs in the chain: a dispute's evidence."""
-        with self._explained():
-            rows = self._rows(
-                """SELECT seq, at, kind, ref, number, result, body_sha256, hash
-                   FROM entries WHERE ref = ? ORDER BY seq""",
-                ref,
-            )
-        return [Entry(*row) for row in rows]
-
-    # --- tasks ------------------------------------------------------------------------------------------
-
-    def open_task(
-        self,
-        exchange: Exchange,
-        order: Order | None,
-        *,
-        token: str = "",
-        day: date,
-        minor: int = 0,
-        batch: int = 0,
-    ) -> None:
-        """Write down what must reach the acquirer, durably, before it is sent.
-
-        `order` is the payment's (None: a close of a batch), `minor` what this task is about, in its currency.
-        `batch` is the one that it belongs to, 0: the day's. A close that settles belongs to the batch after
-        the one that it closes, and so does all that follows it, whatever becomes of it.
-
-        Raises:
-            OperatorError: not written; it may not be sent.
-            ValueError: this task is written already.
-        """
-        if exchange.operation not in TASKS or exchange.idempotency_key is None:
-            raise ValueError(f"{exchange.operation} is no task")
-        if order is not None and minor:
-            order = replace(order, amount=Money(minor, order.amount.currency))
-        with self._explained():
-            if exchange.operation != "reconciliation":  # a comparison is how a journal is made whole again
-                self.check()
-            self._append(
-                Draft(
-                    exchange.operation,
-                    exchange.ref,
-                    order,
-                    token,
-                    day.isoformat(),
-                    number=int(exchange.idempotency_key.rpartition(":")[2]),
-                    batch=batch or self.batch(day),
-                    exchange=exchange,
-                )
-            )
-
-    def conclude_task(self, key: str, result: str, answer: bytes) -> None:
-        """Write the end of the task whose idempotency key is `key`; the same end again changes nothing."""
-        with self._explained():
-            rows = self._rows("SELECT * FROM tasks WHERE idempotency_key = ?", key)
-            if not rows:
-                raise ValueError(f"no task {key}")
-            (row,) = rows
-            if row["outcome"] is None:
-                end = _about(row, f"{row['kind']}_end")
-                self._append_end(replace(end, number=row["number"], body=answer, result=result))
-            elif row["outcome"] != result:
-                raise ValueError(f"task {key} is final: {row['outcome']}, not {result}")
-
-    def open_tasks(self) -> list[Task]:
-        """Tasks without an end, oldest first."""
-        with self._explained():
-            rows = self._rows("SELECT * FROM tasks WHERE outcome IS NULL ORDER BY seq")
-        return [Task.of(row) for row in rows]
-
-    def tasks_of(self, ref: str) -> list[Task]:
-        """Every task about `ref`, oldest first."""
-        with self._explained():
-            rows = self._rows("SELECT * FROM tasks WHERE ref = ? ORDER BY seq", ref)
-        return [Task.of(row) for row in rows]
-
-    def tasks(self, limit: int = 100) -> list[Task]:
-        """The newest tasks first."""
-        with self._explained():
-            rows = self._rows("SELECT * FROM tasks ORDER BY seq DESC LIMIT ?", limit)
-        return [Task.of(row) for row in rows]
-
-    def advices(self) -> list[Task]:
-        """Every sale that was accepted offline, forwarded or not, oldest first."""
-        with self._explained():
-            rows = self._rows("SELECT * FROM tasks WHERE kind = 'advice' ORDER BY seq")
-        return [Task.of(row) for row in rows]
 
     def last_word(self, token: str) -> Result | None:
         """What the acquirer last said of a payment by this payer, approved or declined; None: nothing yet.
@@ -374,124 +278,15 @@ class Journal(SideTables):
             )
         return Result(rows[0]["word"]) if rows else None
 
-    def next_advice(self) -> int:
-        """The number of the next sale that is accepted offline: 1 for the first of this kiosk."""
-        with self._mutex:
-            return self._chain.advices + 1
-
-    # --- batches ----------------------------------------------------------------------------------------
-
-    def batch(self, day: date) -> int:
-        """The batch that a request of the store's `day` belongs to: never one that is settled, nor one that
-        the acquirer was asked to settle and may have settled."""
-        with self._explained():
-            (closing,) = self._rows(
-                """SELECT coalesce(max(batch), 0) FROM entries WHERE kind = 'reconciliation'
-                   AND kind IN ('refund', 'advice', 'dispute', 'reconciliation')"""  # for the index
-            )[0]
-            return max(day.toordinal(), self._chain.settled + 1, int(closing))
-
-    def open_batches(self) -> list[int]:
-        """Batches with attempts or refunds that are not closed for good, oldest first."""
+    def entries_of(self, ref: str) -> list[Entry]:
+        """Every entry about `ref`, oldest first, as it hangs in the chain: a dispute's evidence."""
         with self._explained():
             rows = self._rows(
-                """SELECT DISTINCT batch FROM entries WHERE batch > ? AND kind IN ('payment', 'refund')
-                   ORDER BY batch""",
-                self._chain.settled,
+                """SELECT seq, at, kind, ref, number, result, body_sha256, hash
+                   FROM entries WHERE ref = ? ORDER BY seq""",
+                ref,
             )
-        return [row["batch"] for row in rows]
-
-    def settled_batch(self) -> int:
-        """The last batch that is closed for good; 0 when none is."""
-        with self._mutex:
-            return self._chain.settled
-
-    def settle(self, batch: int, answer: bytes) -> None:
-        """Write that the acquirer closed `batch` for good (`answer`: its body); again changes nothing."""
-        with self._explained():
-            if batch > self._chain.settled:
-                self._append_end(
-                    Draft("settled", f"batch:{batch}", batch=batch, body=answer, result="settled")
-                )
-
-    def bookings(self, batch: int) -> list[Booking]:
-        """What counts in `batch`, oldest first: each payment by how it ended, each refund that was given.
-
-        An attempt belongs to the batch that it was asked for in, however late its end comes. An offline sale
-        that the acquirer declined is none.
-        """
-        with self._explained():
-            rows = self._db.execute(
-                """SELECT seq, ref, number, minor, currency,
-                          CASE WHEN outcome = 'reversed' THEN 'reversal'
-                               WHEN advice_seq IS NOT NULL THEN 'offline' ELSE 'payment' END AS kind
-                   FROM attempts WHERE batch = :batch AND outcome IN ('approved', 'reversed')
-                                 AND coalesce(advice_result, '') <> 'declined'
-                   UNION ALL
-                   SELECT seq, ref, number, minor, currency, 'refund' FROM tasks
-                   WHERE batch = :batch AND kind = 'refund' AND outcome = 'approved'
-                   ORDER BY seq""",
-                {"batch": batch},
-            ).fetchall()
-        return [Booking.of(row) for row in rows]
-
-    def adopt(self, difference: Difference, *, currency: str, batch: int, day: date, payee: str = "") -> bool:
-        """Write a booking that only the acquirer knew; whether there was anything to write.
-
-        What this journal holds stays as it is, also an attempt that is open: asking for it ends it.
-        """
-        if difference.acquirer is None or not difference.acquirer:
-            return False
-        end = Answer(Result.APPROVED, "adopted", difference.approval, difference.rrn)
-        if difference.kind == "reversal":
-            end = Answer(Result.REVERSED, "adopted")
-        kind, ends = ("refund", "refund_end") if difference.kind == "refund" else ("payment", "concluded")
-        order = Order(difference.order_ref or difference.ref, Money(difference.acquirer, currency), payee)
-        begun = Draft(
-            kind, difference.ref, order, difference.token, day.isoformat(), difference.number, batch,
-            result="adopted",
-        )  # fmt: skip
-        with self._explained():
-            if self._rows(
-                "SELECT 1 FROM entries WHERE ref = ? AND kind = ? AND number = ?",
-                difference.ref, kind, difference.number,
-            ):  # fmt: skip
-                return False
-            ended = replace(begun, kind=ends, body=msgspec.json.encode(end), result=str(end.result))
-            if difference.kind != "offline":
-                self._count_day = ""
-                self._append(begun, ended)
-            else:  # forwarded long ago: the acquirer has it
-                sent = replace(begun, kind="advice")
-                self._count_day = ""
-                self._append(begun, ended, sent, replace(ended, kind="advice_end", body=None))
-            return True
-
-    # --- halted and recovered ---------------------------------------------------------------------------
-
-    def halt(self, why: str) -> None:
-        """Begin no payment any more: the acquirer says that entries are missing here (`sequence_reused`)."""
-        with self._explained():
-            if not self.halted:
-                self._append_end(Draft("halted", f"halt:{self._chain.seq + 1}", result=why))
-
-    def resume(self) -> None:
-        """What was missing is here again, as far as anybody knows it: payments may be begun.
-
-        Sequence numbers go on beyond every one that may have been used.
-        """
-        with self._explained():
-            mark, self._behind_mark = self._behind_mark, False
-            floor = max(self._sequence, self._chain.sequence) + SKIPPED_SEQUENCES
-            ref = f"recovery:{self._chain.seq + 1}"
-            try:
-                self._append_end(
-                    Draft("recovered", ref, body=msgspec.json.encode(RecoveryNote()), sequence=floor)
-                )
-            except BaseException:
-                self._behind_mark = mark
-                raise
-            self._sequence = floor
+        return [Entry(*row) for row in rows]
 
     # --- compaction -------------------------------------------------------------------------------------
 
@@ -535,13 +330,5 @@ class Journal(SideTables):
             raise OrderNotFinal(f"order {order_ref} {state} (ref {row['ref']})", do="Don't pay it again.")
 
 
-def _about(row: sqlite3.Row, kind: str) -> Draft:
-    """An entry of `kind` about what `row` is about."""
-    order = order_of(row) if row["order_ref"] else None
-    return Draft(
-        kind, row["ref"], order, row["token"], row["day"], batch=row["batch"], currency=row["currency"]
-    )
-
-
 def _end_of(row: sqlite3.Row, answer: Answer) -> Draft:
-    return replace(_about(row, "concluded"), body=msgspec.json.encode(answer), result=str(answer.result))
+    return replace(about(row, "concluded"), body=msgspec.json.encode(answer), result=str(answer.result))

@@ -45,6 +45,7 @@ class PaymentEntry:
     """One attempt as staff see it; times are seconds since 1970 (UTC); `answer` is None while it is open.
 
     `offline`: it was accepted without the acquirer. `adopted`: this journal has it from the acquirer's books.
+    `corrected`: it ended otherwise here, and the acquirer's books were believed (`Journal.adopt`).
     """
 
     at: float
@@ -57,6 +58,7 @@ class PaymentEntry:
     batch: int = 0
     offline: bool = False
     adopted: bool = False
+    corrected: bool = False
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> PaymentEntry:
@@ -71,6 +73,7 @@ class PaymentEntry:
             row["batch"],
             row["advice_seq"] is not None,
             row["result"] == "adopted",
+            row["corrected_seq"] is not None,
         )
 
 
@@ -79,7 +82,8 @@ class Task:
     """What must reach the acquirer although nobody waits: a refund, an advice, a dispute, a close.
 
     `at`: seconds since 1970 (UTC). `order` is None for a close. `result` and `answer` (the answer's body) are
-    None while it is open.
+    None while it is open. `corrected`: the acquirer's books say so, against its word or in its place; `minor`
+    is then what they hold.
     """
 
     at: float
@@ -95,6 +99,7 @@ class Task:
     exchange: Exchange
     result: str | None
     answer: bytes | None
+    corrected: bool = False
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> Task:
@@ -107,13 +112,14 @@ class Task:
             row["number"],
             row["idempotency_key"],
             order_of(row) if row["order_ref"] else None,
-            row["minor"],
+            row["booked_minor"],
             row["token"],
             row["day"],
             row["batch"],
             Exchange(row["ref"], operation, "POST", *frozen),
             row["outcome"],
             row["answer"],
+            row["corrected_seq"] is not None,
         )
 
 

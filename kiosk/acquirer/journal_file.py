@@ -205,8 +205,8 @@ class JournalFile:
         empty = not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         if empty and not application:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {MARKS} COMMIT;")
-        elif self._version() == (APPLICATION_ID, 1):
-            self._migrate()
+        elif application == APPLICATION_ID and self._version()[1] in MIGRATE:
+            self._migrate(self._version()[1])
         self._check_version()
         self._check_pages()
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what a kill kept from being erased
@@ -245,19 +245,20 @@ class JournalFile:
         return application, version
 
     def _check_version(self) -> None:
-        if self._version() != (APPLICATION_ID, SCHEMA_VERSION):
-            version = self._version()[1]
+        application, version = self._version()
+        readable = (SCHEMA_VERSION, *((2,) if self._archive else ()))  # an archive stays as it was written
+        if application != APPLICATION_ID or version not in readable:
             raise OtherRelease(
                 f"not a journal of this release (version {version}, this one writes {SCHEMA_VERSION})",
                 where=str(self._path),
                 do="Use the release that wrote it, or start this one's kiosk once.",
             )
 
-    def _migrate(self) -> None:
-        """A file of schema 1 becomes one of this, in one transaction; entries and hashes stay so."""
+    def _migrate(self, version: int) -> None:
+        """A file of an earlier schema becomes one of this, in one transaction; entries and hashes stay."""
         self._db.create_function("day_number", 1, lambda day: date.fromisoformat(day).toordinal())
         try:
-            self._db.executescript(f"BEGIN IMMEDIATE; {MIGRATE}")
+            self._db.executescript(f"BEGIN IMMEDIATE; {MIGRATE[version]}")
             self._refuse_broken(self._follow())
             self._db.execute("COMMIT")
         except BaseException:

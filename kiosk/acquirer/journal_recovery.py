@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kiosk.acquirer.journal import SKIPPED_SEQUENCES
+from kiosk.acquirer.journal_books import SKIPPED_SEQUENCES
 from kiosk.acquirer.journal_carve import Carved, carve
 from kiosk.acquirer.journal_chain import NO_BODY, Chain, Draft, Gap, sha256
 from kiosk.acquirer.journal_file import (
@@ -33,7 +33,7 @@ from kiosk.acquirer.journal_file import (
     note_of,
 )
 from kiosk.acquirer.journal_guard import Mark, hold_lock, not_opened
-from kiosk.acquirer.journal_schema import COLUMNS, MARKS, SCHEMA
+from kiosk.acquirer.journal_schema import COLUMNS, CORRECTED, MARKS, SCHEMA
 from kiosk.domain.chain import GENESIS
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money
@@ -43,6 +43,9 @@ __all__ = ["RECOVERING", "Mended", "is_whole", "mend"]
 
 RECOVERING: Final = "recovering"
 """Why a journal is halted that was made anew and not yet held against the acquirer's books."""
+
+
+ENDS: Final = {correction: end for end, correction in CORRECTED.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,29 +252,35 @@ def _notes(note: RecoveryNote, last: int, used: int) -> tuple[Draft, ...]:
 def _orphans(entries: list[dict[str, Any]]) -> tuple[Draft, ...]:
     """The beginning of what has an end here and lost its beginning: every end says what it is about."""
     begun = {(entry["ref"], entry["kind"], entry["number"]) for entry in entries}
-    wanted = (
-        ("payment" if entry["kind"] == "concluded" else entry["kind"].removesuffix("_end"), entry)
+    wanted = {
+        (entry["ref"], kind, entry["number"]): entry
         for entry in entries
-        if entry["kind"] == "concluded" or entry["kind"].endswith("_end")
-    )
+        if (kind := _begins(entry["kind"])) is not None
+    }
     return tuple(
         Draft(
             kind,
-            entry["ref"],
+            ref,
             Order(entry["order_ref"], Money(entry["minor"], entry["currency"]), entry["payee"])
             if entry["order_ref"]
             else None,
             entry["token"],
             entry["day"],
-            entry["number"],
+            number,
             entry["batch"],
             result="adopted",
             currency=entry["currency"],
             at=entry["at"],
         )
-        for kind, entry in wanted
-        if (entry["ref"], kind, entry["number"]) not in begun
+        for (ref, kind, number), entry in wanted.items()
+        if (ref, kind, number) not in begun
     )
+
+
+def _begins(kind: str) -> str | None:
+    """With which kind something begins that ends with this one; None: it is no end."""
+    end = ENDS.get(kind, kind)
+    return "payment" if end == "concluded" else end.removesuffix("_end") if end.endswith("_end") else None
 
 
 def _put_in_place(path: Path, fresh: Path, kept: Path) -> None:

@@ -57,6 +57,7 @@ __all__ = [
     "RefundReason",
     "answer_of",
     "dispute_of",
+    "refunds_of",
     "written_dispute",
 ]
 
@@ -83,25 +84,30 @@ class AfterSale:
     # --- what there is ----------------------------------------------------------------------------------
 
     def payment(self, name: str) -> PaymentEntry:
-        """The approved payment whose order or ref is `name`.
+        """The approved payment that `name` means: its order, its attempt or its reference (rrn).
 
         Raises:
-            OperatorError: there is none, or it is not final.
+            OperatorError: there is none, there are several, or it is not final.
         """
-        by_ref = self._journal.payment(name)
-        found = [by_ref] if by_ref is not None else self._journal.attempts_of(name)
-        for entry in found:
-            if entry.answer is not None and entry.answer.result is Result.APPROVED:
-                return entry
+        found = self._journal.named(name)
+        paid = [entry for entry in found if entry.answer and entry.answer.result is Result.APPROVED]
+        if len(paid) > 1:
+            raise OperatorError(
+                f"{len(paid)} payments have the reference {name}", do="Give its order, or its attempt."
+            )
+        if paid:
+            return paid[0]
         if any(entry.answer is None for entry in found):
             raise OperatorError(f"{name} is not final yet", do="Run `kiosk resolve`, then try again.")
         if found:
             raise OperatorError(f"{name} was not approved: nothing was charged")
-        raise OperatorError(f"this kiosk has no payment {name!r}", do="Give its order or its ref.")
+        raise OperatorError(
+            f"this kiosk has no payment {name!r}", do="Give the order or a reference, as its receipt says it."
+        )
 
     def refunds(self, payment: PaymentEntry) -> list[Refund]:
         """Its refunds, oldest first, open and declined ones too."""
-        return _refunds(payment, self._tasks(payment.ref, "refund"))
+        return refunds_of(payment, self._tasks(payment.ref, "refund"))
 
     def left(self, payment: PaymentEntry) -> Money:
         """What can still be refunded of it."""
@@ -316,7 +322,10 @@ class AfterSale:
         wait_s: float,
         ended: Callable[[str], None] = lambda key: None,
     ) -> bool:
-        """Run the kernel until these tasks have their end, at most `wait_s`; whether all have."""
+        """Run the kernel until these tasks have their end, at most `wait_s`; whether all have.
+
+        Nobody waits for one that only a recovery can end.
+        """
         give_up = self._clock.monotonic_ms() + round(wait_s * 1000)
         waiting = set(keys)
 
@@ -326,7 +335,7 @@ class AfterSale:
                 ended(key)
 
         def over(state: State) -> bool:
-            return not waiting or self._clock.monotonic_ms() >= give_up
+            return waiting <= self._outbox.refused or self._clock.monotonic_ms() >= give_up
 
         self._outbox.on_end = end
         self._outbox.hurry()
@@ -381,7 +390,7 @@ def refund_receipt(
     if answer is None or answer.result is not Result.APPROVED:
         return None
     paid = payment.order.amount
-    before = [refund for refund in _refunds(payment, tasks) if refund.number <= task.number]
+    before = [refund for refund in refunds_of(payment, tasks) if refund.number <= task.number]
     return Receipt(
         outcome=Outcome.VOIDED if answer.code == "voided" else Outcome.REFUNDED,
         payee=payment.order.payee,
@@ -402,22 +411,14 @@ def refund_receipt(
     )
 
 
-def _refunds(payment: PaymentEntry, tasks: Sequence[Task]) -> list[Refund]:
+def refunds_of(payment: PaymentEntry, tasks: Sequence[Task]) -> list[Refund]:
+    """The refunds among the journal's `tasks` about a payment, oldest first, open and declined ones too."""
     currency = payment.order.amount.currency
     return [
-        Refund(task.number, Money(task.minor, currency), _counted_as(task))
+        Refund(task.number, Money(task.minor, currency), Result(task.result) if task.result else None)
         for task in tasks
         if task.operation == "refund"
     ]
-
-
-def _counted_as(task: Task) -> Result | None:
-    """How a refund ended. Where another had its number (an older copy of the journal), that one's money is
-    gone: it counts, or the same refund is given twice."""
-    answer = answer_of(task)
-    if answer is not None and answer.code == "other_content":
-        return Result.APPROVED
-    return Result(task.result) if task.result else None
 
 
 def dispute_of(task: Task) -> DisputeAnswer | None:

@@ -73,6 +73,9 @@ class Outbox:
         self.on_end: Callable[[str], None] = lambda key: None
         self.why: dict[str, str] = {}
         """What the last try of a task came to, by its key; one line for staff."""
+        self.refused: set[str] = set()
+        """Keys of tasks whose bytes will never be treated, because another call has their number: sent no
+        more, open until `kiosk journal recover`."""
         self.failure: OperatorError | None = None
         """The last trouble with journal or file."""
         self._rests: dict[str, _Rest] = {}
@@ -124,7 +127,7 @@ class Outbox:
         taken: set[str] = set()
         for task in self._open:
             queues = {task.ref} | ({task.operation} if task.operation == "advice" else set())
-            if not queues & taken and now >= self._rest(task.key).until:
+            if not queues & taken and task.key not in self.refused and now >= self._rest(task.key).until:
                 return task.key, task.exchange
             taken |= queues
         for token in self._withdrawals.tokens():
@@ -153,6 +156,8 @@ class Outbox:
         except OperatorError as failure:  # an end that can't be written was not heard: it is asked for again
             self.failure, ended = failure, False
         if not ended:
+            if isinstance(reply, Lost) and reply.code == "other_content":
+                self.refused.add(key)
             self._rest(key).again(now)
             self.why[key] = reply.why if isinstance(reply, Lost) else "not final yet"
             return
@@ -184,9 +189,10 @@ class Outbox:
                         copy=False,
                     )  # fmt: skip
                 self._journal.conclude_task(key, str(answer.result), msgspec.json.encode(answer))
-            case Lost(code=code) if code in NEVER and task.operation == "refund":
-                # left open, it would halt the journal again after each recovery, and no day could be closed;
-                # an advice stays open: its goods are gone, and no such word may be said to it
+            case Lost(code="sequence_reused" as code) if task.operation == "refund":
+                # nothing has its number, so nothing went back; left open, it would halt the journal again
+                # after each recovery. Where another one has its number, recovery ends it by that one. An
+                # advice stays open: its goods are gone, and no such word may be said to it
                 refused = Answer(Result.DECLINED, code)
                 self._journal.conclude_task(key, str(refused.result), msgspec.json.encode(refused))
             case Told(DisputeAnswer() as filed):

@@ -1,20 +1,24 @@
 """A journal made whole again: what can be read is saved, and the acquirer is asked for what is missing.
 
-Each batch that is not settled is compared (nothing is closed by it); bookings that only the acquirer knew are
-adopted. Payments may be begun again only when every batch was answered. Running it again changes nothing.
+Each batch that is not settled is compared (nothing is closed by it). Bookings that only the acquirer knew are
+adopted; what is held here as declined and there as approved gets a correction. A refund whose number belongs
+to another one at the acquirer ends by what its books hold under that number. Payments may be begun again only
+when every batch was answered. Running it again changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-from kiosk.acquirer.client import Reply, Told
-from kiosk.acquirer.journal import Booking, Journal
+import msgspec
+
+from kiosk.acquirer.client import Lost, Reply, Told
+from kiosk.acquirer.journal import Booking, Journal, Taken, Task
 from kiosk.acquirer.journal_recovery import Mended, is_whole, mend
 from kiosk.acquirer.messages import Amount, Exchange, Terminal, encode, new_ref
 from kiosk.acquirer.operations import (
@@ -24,12 +28,15 @@ from kiosk.acquirer.operations import (
     Total,
     reconciliation_request,
 )
+from kiosk.domain.payment import Answer, Result
 from kiosk.domain.ports import Clock
 
 __all__ = ["DAYS", "Recovered", "Recovery", "mend_if_damaged"]
 
 DAYS: Final = 35
 """How far back batches are compared when nobody says otherwise; one that is settled is not asked for."""
+OTHER_CONTENT: Final = "other_content"
+"""The acquirer's word for a key that another message had."""
 
 
 class Sender(Protocol):
@@ -40,14 +47,18 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was done. `unanswered`: batches that the acquirer did not compare; `differ`: bookings that both
-    sides hold differently, for staff; `was_halted`: why no payment could be begun, empty when one could."""
+    """What was done. `unanswered`: batches that the acquirer did not compare; `adopted`: written as the
+    acquirer has it; `corrected`: held here as declined or undone, and no longer; `refused`: refunds that
+    ended declined, because nothing went back under their number; `differ`: bookings that both sides hold
+    differently, for staff; `was_halted`: why no payment could be begun, empty when one could."""
 
     mended: Mended | None
     was_halted: str
     compared: int
     unanswered: tuple[int, ...]
     adopted: tuple[Difference, ...]
+    corrected: tuple[Difference, ...]
+    refused: tuple[Task, ...]
     differ: tuple[Difference, ...]
     open_attempts: int
 
@@ -81,9 +92,10 @@ class Recovery:
         """
         journal, today = self.journal, self._day(self.clock.utc_s())
         halted, newest = journal.halted, journal.batch(today)
-        adopted, differ, unanswered = list[Difference](), list[Difference](), list[int]()
+        found: dict[Taken, list[Difference]] = {"": [], "adopted": [], "ended": [], "corrected": []}
+        refused, unanswered = self._refused(), list[int]()
         days = max(days, 1)  # nothing may be begun where nothing was compared
-        batch, compared, furthest = max(journal.settled_batch(), newest - days), 0, newest + days
+        batch, compared, furthest = self._before_first(newest - days, refused.values()), 0, newest + days
         while batch < newest:
             batch += 1
             answer = self._compare(batch, today)
@@ -94,21 +106,50 @@ class Recovery:
             if answer.settled and batch == newest < furthest:  # closed after the copy was made: what was
                 newest += 1  # sold since belongs to the next one, and so does what will be
             for difference in answer.differences:
-                if self._adopt(difference, batch, today):
-                    adopted.append(difference)
-                else:
-                    differ.append(difference)
-        if halted and not unanswered:
-            journal.resume()
-        still_open = {attempt.ref for attempt in journal.open_attempts()}
+                found[self._take(difference, batch, today, refused)].append(difference)
+        if not unanswered:
+            self._end_declined(refused.values())
+            if halted:
+                journal.resume()
+        known = {attempt.ref for attempt in journal.open_attempts()}
+        known |= {one.ref for one in found["corrected"] if one.kind != "refund"}  # its other half went away
         return Recovered(
             mended,
             halted,
             compared,
             tuple(unanswered),
-            tuple(adopted),
-            tuple(found for found in differ if found.ref not in still_open),
-            len(still_open),
+            (*found["adopted"], *found["ended"]),
+            tuple(found["corrected"]),
+            () if unanswered else tuple(refused.values()),
+            tuple(one for one in found[""] if one.ref not in known and not self._is_open_refund(one)),
+            len(journal.open_attempts()),
+        )
+
+    def _refused(self) -> dict[str, Task]:
+        """Open refunds, by key, whose number another one has at the acquirer: a copy was put back that lacks
+        that one. The same bytes will never be treated, so only the acquirer's books can end them."""
+        refunds = [task for task in self.journal.open_tasks() if task.operation == "refund"]
+        return {
+            task.key: task
+            for task in refunds
+            if isinstance(reply := self.acquirer.send(task.exchange), Lost) and reply.code == OTHER_CONTENT
+        }
+
+    def _before_first(self, wanted: int, refused: Iterable[Task]) -> int:
+        """The batch before the first that is asked for: a refund is in none before its payment's."""
+        paid = [self.journal.payment(task.ref) for task in refused]
+        return max(self.journal.settled_batch(), min([wanted, *(one.batch - 1 for one in paid if one)]))
+
+    def _end_declined(self, refused: Iterable[Task]) -> None:
+        """Refunds that no batch named: what has their number there was declined, and nothing went back."""
+        word = msgspec.json.encode(Answer(Result.DECLINED, OTHER_CONTENT))
+        for task in refused:
+            self.journal.conclude_task(task.key, str(Result.DECLINED), word)
+
+    def _is_open_refund(self, difference: Difference) -> bool:
+        return difference.kind == "refund" and any(
+            (task.operation, task.number, task.result) == ("refund", difference.number, None)
+            for task in self.journal.tasks_of(difference.ref)
         )
 
     def _compare(self, batch: int, today: date) -> ReconciliationAnswer | None:
@@ -139,15 +180,26 @@ class Recovery:
         self.journal.conclude_task(key, "no_answer", b"")  # nothing hangs on it
         return None
 
-    def _adopt(self, difference: Difference, batch: int, today: date) -> bool:
+    def _take(self, difference: Difference, batch: int, today: date, refused: dict[str, Task]) -> Taken:
+        """Believe the acquirer's books, as far as the journal lets them; each entry has its receipt."""
+        key = f"{difference.ref}:refund:{difference.number}"
+        if key not in refused and self._is_open_refund(difference):
+            return ""  # its own answer is on the way
         created = difference.created
-        return difference.kiosk is None and self.journal.adopt(
+        taken = self.journal.adopt(
             difference,
             currency=self.currency,
             batch=batch,
             day=self._day(created.timestamp()) if created else today,
             payee=self.terminal.payee,
         )
+        if taken:
+            self.journal.note_receipt(
+                difference.ref, difference.kind, difference.number, difference.acquirer or 0,
+                self.currency, batch, copy=False,
+            )  # fmt: skip
+            refused.pop(key, None)
+        return taken
 
     def _day(self, seconds: float) -> date:
         return datetime.fromtimestamp(seconds, self.timezone).date()

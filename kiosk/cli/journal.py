@@ -19,6 +19,7 @@ from kiosk.domain.money import Money
 
 if TYPE_CHECKING:
     from kiosk.acquirer.journal import Journal, PaymentEntry, Receipted, Task
+    from kiosk.acquirer.operations import Difference
     from kiosk.app.recovery import Recovered
     from kiosk.app.wiring import Base
 
@@ -153,7 +154,8 @@ def show(
 def _under(entry: PaymentEntry, tasks: list[Task], receipts: list[Receipted]) -> Iterator[str]:
     for task in tasks:
         amount = f"{Money(task.minor, entry.order.amount.currency)}" if task.minor else ""
-        yield f"{task.operation} {task.number}  {amount}  {task.result or 'on its way'}"
+        corrected = ", corrected" if task.corrected else ""
+        yield f"{task.operation} {task.number}  {amount}  {task.result or 'on its way'}{corrected}"
     for receipt in receipts:
         yield f"receipt of the {receipt.kind}{' (copy)' if receipt.copy else ''}"
 
@@ -162,7 +164,8 @@ def _end(entry: PaymentEntry) -> str:
     if entry.answer is None:
         return "being reversed" if entry.reversing else "open: don't pay again"
     words = f"{entry.answer.result} {entry.answer.approval}".strip()
-    return f"{words} offline" if entry.offline else words
+    words = f"{words} offline" if entry.offline else words
+    return f"{words} corrected" if entry.corrected else words
 
 
 def _as_json(entry: PaymentEntry, tasks: list[Task], receipts: list[Receipted]) -> dict[str, Any]:
@@ -180,12 +183,14 @@ def _as_json(entry: PaymentEntry, tasks: list[Task], receipts: list[Receipted]) 
         "approval": entry.answer.approval if entry.answer else "",
         "offline": entry.offline,
         "adopted": entry.adopted,
+        "corrected": entry.corrected,
         "tasks": [
             {
                 "operation": task.operation,
                 "number": task.number,
                 "minor": task.minor,
                 "result": task.result or "open",
+                "corrected": task.corrected,
             }
             for task in tasks
         ],
@@ -277,10 +282,12 @@ def recover(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """After a damaged or an older journal: save what can be read, ask for the rest. Exit 14: run it again.
+    """After a damaged or an older journal, or where `kiosk close` differs: believe the acquirer's books.
 
-    The damaged file is kept. Payments are begun again only when the acquirer answered for every day.
-    Running it again changes nothing; the kiosk must not be running.
+    What can be read of a damaged file is saved, and the file is kept. What only the acquirer knows is
+    written; what was declined here and is approved there gets a correction, and so does a refund. What is
+    approved here and not there stays, for a call. Payments are begun again only when the acquirer answered
+    for every day: exit 14, run it again. Running it again changes nothing; the kiosk must not be running.
 
     Example: kiosk journal recover
     """
@@ -298,7 +305,7 @@ def recover(
     if json:
         print_json(_recovered(found))
     else:
-        for line in _told(found):
+        for line in _told(found, currency):
             say(line)
     if not found.complete:
         raise typer.Exit(UNANSWERED)
@@ -306,6 +313,19 @@ def recover(
 
 def _recovered(found: Recovered) -> dict[str, Any]:
     mended = found.mended
+
+    def booked(differences: tuple[Difference, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "ref": one.ref,
+                "kind": one.kind,
+                "number": one.number,
+                "order_ref": one.order_ref,
+                "minor": one.acquirer,
+            }
+            for one in differences
+        ]
+
     return {
         "complete": found.complete,
         "saved": mended.saved if mended else None,
@@ -314,7 +334,12 @@ def _recovered(found: Recovered) -> dict[str, Any]:
         "was_halted": found.was_halted,
         "compared": found.compared,
         "unanswered": list(found.unanswered),
-        "adopted": [{"ref": one.ref, "kind": one.kind, "minor": one.acquirer} for one in found.adopted],
+        "adopted": booked(found.adopted),
+        "corrected": booked(found.corrected),
+        "refused": [
+            {"ref": task.ref, "kind": "refund", "number": task.number, "minor": task.minor}
+            for task in found.refused
+        ],
         "differ": [
             {"ref": one.ref, "kind": one.kind, "kiosk": one.kiosk, "acquirer": one.acquirer}
             for one in found.differ
@@ -323,19 +348,34 @@ def _recovered(found: Recovered) -> dict[str, Any]:
     }
 
 
-def _told(found: Recovered) -> Iterator[str]:
+def _told(found: Recovered, currency: str) -> Iterator[str]:
+    def money(minor: int | None) -> str:
+        return "nothing" if minor is None else str(Money(minor, currency))
+
     if found.mended:
         lost = sum(gap.last - gap.first + 1 for gap in found.mended.gaps)
         yield f"{found.mended.saved} entries saved, {lost} lost; the damaged file is {found.mended.kept}"
     yield f"{found.compared} days compared with the acquirer: {len(found.adopted)} bookings were missing here"
     for one in found.adopted:
-        yield f"  {one.kind} {one.ref}, {one.acquirer} minor units: written"
+        yield f"  {_named(one)}, {money(one.acquirer)}: written"
+    for one in found.corrected:
+        yield f"  {_named(one)}: held here otherwise, the acquirer has {money(one.acquirer)}: corrected"
+        if one.kind == "payment":
+            yield "    the payer was charged: give them the receipt (`kiosk receipt`), or the money back"
+    for task in found.refused:
+        yield f"  refund {task.number} of {task.ref}: nothing went back by it; give it anew"
     for one in found.differ:
-        yield f"  {one.kind} {one.ref}: here {one.kiosk}, the acquirer {one.acquirer}: call the acquirer"
+        sides = f"here {money(one.kiosk)}, the acquirer {money(one.acquirer)}"
+        yield f"  {_named(one)}: {sides}: call the acquirer"
     if found.open_attempts:
         yield f"{found.open_attempts} payments have no end: run `kiosk resolve`"
     if found.unanswered:
         yield f"{len(found.unanswered)} days were not answered: run it again, no payment is begun before"
+
+
+def _named(one: Difference) -> str:
+    number = f" {one.number}" if one.kind == "refund" else ""
+    return f"{one.kind}{number} of {f'order {one.order_ref}, ' if one.order_ref else ''}ref {one.ref}"
 
 
 # --- shared ---------------------------------------------------------------------------------------------

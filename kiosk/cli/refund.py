@@ -27,7 +27,9 @@ Wait = Annotated[
 
 
 def refund(
-    name: Annotated[str, typer.Argument(metavar="ORDER|REF", help="The payment, as its receipt names it.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ORDER|REFERENCE", help="The payment, as its receipt names it.")
+    ],
     staff: Staff,
     amount: Annotated[
         str, typer.Option(metavar="10.00", help="A part of it. Default: all that is left.")
@@ -77,7 +79,8 @@ def refund(
         code = Exit.UNKNOWN if task.result is None else Exit.DECLINED
         if task.result == Result.APPROVED:
             code = Exit.APPROVED
-        _report(sale, payment, task, code, as_json=json, again=again)
+        halted = books.journal.halted
+        _report(sale, payment, task, code, as_json=json, again=again, halted=halted)
     if code:
         raise typer.Exit(code)
 
@@ -94,7 +97,14 @@ def _money(text: str, payment: PaymentEntry) -> Money:
 
 
 def _report(
-    sale: AfterSale, payment: PaymentEntry, task: Task, code: int, *, as_json: bool, again: bool
+    sale: AfterSale,
+    payment: PaymentEntry,
+    task: Task,
+    code: int,
+    *,
+    as_json: bool,
+    again: bool,
+    halted: str,
 ) -> None:
     from kiosk.app.aftersale import answer_of
 
@@ -115,17 +125,18 @@ def _report(
             "approval": answer.approval if answer else None,
             "rrn": answer.rrn if answer else None,
             "again": again,
+            "halted": halted,
         }
         print_json(told)
         return
     about = f"refund {task.number} of order {payment.order.order_ref}"
-    if answer is None:
-        complain(f"{about}: {amount} is not final yet; it goes on by itself (`kiosk outbox` shows it)")
-    elif code and answer.code == "other_content":
+    if answer is None and halted:
         complain(
-            f"{about}: one with this number was given before, and an older copy of the journal does not know"
-            " it; run `kiosk journal recover`, then look at what is left"
+            f"{about}: an older copy of the journal was put back ({halted}), and the acquirer has another"
+            " refund under this number. Run `kiosk journal recover`: it ends this one by that one"
         )
+    elif answer is None:
+        complain(f"{about}: {amount} is not final yet; it goes on by itself (`kiosk outbox` shows it)")
     elif code:
         complain(f"{about}: declined by the acquirer ({answer.code or 'no reason given'}); nothing went back")
     else:

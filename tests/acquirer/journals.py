@@ -108,3 +108,17 @@ def of_schema_1(path):
             db.execute(f"INSERT INTO entries VALUES ({', '.join('?' * 18)})", row)  # noqa: S608
         db.commit()
     return effects, last
+
+
+def of_schema_2(path):
+    """What a journal of today wrote, in a file as the second release had it."""
+    newer = path.with_name(path.name + ".newer")
+    path.rename(newer)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript((Path(__file__).parent / "journal_v2.sql").read_text())
+        db.execute("ATTACH ? AS newer", (str(newer),))
+        db.execute("DELETE FROM origin")
+        for table in ("origin", "entries", "bodies", "failures", "receipts"):
+            db.execute(f"INSERT INTO {table} SELECT * FROM newer.{table}")  # noqa: S608
+        db.commit()
+    newer.unlink()

@@ -283,7 +283,7 @@ def test_a_damaged_page_is_refused(path):
         Journal(path)
 
 
-@pytest.mark.parametrize("statement", ["PRAGMA user_version = 3", "PRAGMA application_id = 1"])
+@pytest.mark.parametrize("statement", ["PRAGMA user_version = 4", "PRAGMA application_id = 1"])
 def test_a_journal_of_another_release_is_refused(path, statement):
     three_entries(path)
     raw(path, statement)

@@ -236,22 +236,41 @@ def test_an_end_that_can_t_be_written_was_not_heard(line: Line, monkeypatch: pyt
     assert line.outbox.waiting() == []
 
 
-@pytest.mark.parametrize("code", ["sequence_reused", "other_content"])
-def test_a_refund_that_can_never_be_treated_halts_an_older_copy_once_and_ends(line: Line, code: str) -> None:
+def left_of_payment(line: Line, effect: Authorise) -> int:
+    sale = AfterSale(cast("Kernel", None), line.journal, line.outbox, line)
+    return sale.left(sale.payment(effect.ref)).minor
+
+
+def test_a_refund_whose_number_another_one_has_waits_for_recovery_and_counts_as_gone(line: Line) -> None:
     effect = an_effect()
     line.sold(effect)
     key = line.refund(effect, 10)
     assert line.tick() == [key]
-    line.answer(Lost(f"refused: {code}", code))
-    assert line.journal.halted == code
+    line.answer(Lost("refused: other_content", "other_content"))
+    assert line.journal.halted == "other_content"
+    assert line.outbox.waiting() == [key], "nobody is told that nothing went back: something did"
+    assert line.tick(10**6) == [], "and the same bytes are not sent for ever"
+    other = an_effect()
+    line.journal.resume()
+    line.sold(other)
+    assert line.tick() == []
+    line.restart()
+    assert line.tick() == [key]
+    assert left_of_payment(line, effect) == effect.order.amount.minor - 10
+
+
+def test_a_refund_whose_sequence_another_call_had_halts_an_older_copy_once_and_ends(line: Line) -> None:
+    effect = an_effect()
+    line.sold(effect)
+    key = line.refund(effect, 10)
+    assert line.tick() == [key]
+    line.answer(Lost("refused: sequence_reused", "sequence_reused"))
+    assert line.journal.halted == "sequence_reused"
     (task,) = line.journal.tasks_of(effect.ref)
     ended = answer_of(task)
     assert ended is not None
-    assert (task.result, ended.code) == ("declined", code)
-    sale = AfterSale(cast("Kernel", None), line.journal, line.outbox, line)
-    payment = sale.payment(effect.ref)
-    given_before = 10 if code == "other_content" else 0  # another refund has its number: its money is gone
-    assert sale.left(payment).minor == payment.order.amount.minor - given_before
+    assert (task.result, ended.code) == ("declined", "sequence_reused")
+    assert left_of_payment(line, effect) == effect.order.amount.minor
     line.journal.resume()
     assert line.tick(10**6) == []
     assert not line.journal.halted

@@ -10,12 +10,23 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from kiosk.acquirer.client import Lost, Told, Unsent
+from kiosk.acquirer.client import Lost, Told, Unsent, Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.operations import Difference, ReconciliationAnswer, ReconciliationRequest
 from kiosk.app.recovery import Recovery, mend_if_damaged
+from kiosk.domain.payment import Answer, Result
 
-from ..acquirer.journals import APPROVED, TODAY, UNGUARDED, opened_attempt, paid, raw
+from ..acquirer.journals import (
+    APPROVED,
+    DECLINED,
+    REVERSED,
+    TODAY,
+    UNGUARDED,
+    a_refund,
+    opened_attempt,
+    paid,
+    raw,
+)
 from ..acquirer.parts import TERMINAL, an_effect
 
 BATCH = TODAY.toordinal()
@@ -32,19 +43,23 @@ class Clock:
 
 @dataclass
 class Books:
-    """An acquirer that holds bookings and compares; `silent`: it does not answer about these batches."""
+    """An acquirer that holds bookings and compares; `silent`: it does not answer about these batches.
+
+    `refunds`: what it says to one that is sent.
+    """
 
     held: dict[tuple[str, str, int], Difference] = field(default_factory=dict)
     silent: set[int] = field(default_factory=set)
     asked: list[ReconciliationRequest] = field(default_factory=list)
     reply: object = None
     settled: set[int] = field(default_factory=set)
+    refunds: object = None
 
-    def book(self, effect, kind="payment", batch=BATCH):
+    def book(self, effect, kind="payment", batch=BATCH, minor=None):
         one = Difference(
             ref=effect.ref,
             kind=kind,
-            acquirer=effect.order.amount.minor,
+            acquirer=effect.order.amount.minor if minor is None else minor,
             order_ref=effect.order.order_ref,
             created=datetime(2026, 11, 25, 9, tzinfo=UTC),
             approval="ABC123",
@@ -54,6 +69,8 @@ class Books:
         self.held[effect.ref, kind, batch] = one
 
     def send(self, exchange):
+        if exchange.operation == "refund":
+            return self.refunds or Unsent("no network")
         request = msgspec.json.decode(exchange.body, type=ReconciliationRequest)
         self.asked.append(request)
         if request.closes in self.silent:
@@ -212,3 +229,115 @@ def test_nothing_is_begun_where_nothing_was_compared(path):
         journal.halt("sequence_reused")
     found = recover(path, Books(silent={BATCH}), days=0)
     assert (found.complete, found.unanswered) == (False, (BATCH,))
+
+
+# --- what both sides hold differently -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [DECLINED, REVERSED])
+def test_what_the_acquirer_charged_although_it_is_declined_here_is_corrected(path, end):
+    books = Books()
+    with Journal(path) as journal:
+        effect, _ = opened_attempt(journal)
+        journal.conclude(effect.ref, end)
+    books.book(effect)
+    found = recover(path, books)
+    assert ([one.ref for one in found.corrected], found.adopted, found.differ) == ([effect.ref], (), ())
+    with Journal(path) as journal:
+        assert journal.payment(effect.ref).answer.result is Result.APPROVED
+        assert [(one.kind, one.minor) for one in journal.receipt_totals(BATCH)] == [("payment", 3850)]
+    again = recover(path, books)
+    assert (again.corrected, again.differ) == ((), ())
+
+
+# --- refunds whose number another one has ---------------------------------------------------------------
+
+OTHER = Lost("refused: other_content", "other_content")
+
+
+@pytest.fixture
+def given(path):
+    """A payment with a refund of 100 that an older copy of the journal asked for anew, and halted on."""
+    with Journal(path) as journal:
+        effect = paid(journal)
+        exchange = a_refund(journal, effect, 100)
+        journal.open_task(exchange, effect.order, day=TODAY, minor=100)
+        journal.halt("other_content")
+    books = Books(refunds=OTHER)
+    books.book(effect)
+    return effect, books
+
+
+def refund_of(path, effect):
+    with Journal(path) as journal:
+        (task,) = journal.tasks_of(effect.ref)
+        return task, journal.halted
+
+
+def test_the_same_amount_under_its_number_is_that_refund(path, given):
+    effect, books = given
+    books.book(effect, "refund", minor=100)
+    found = recover(path, books)
+    assert ([(one.kind, one.acquirer) for one in found.adopted], found.complete) == ([("refund", 100)], True)
+    assert (found.corrected, found.refused, found.differ) == ((), (), ())
+    task, halted = refund_of(path, effect)
+    assert (task.result, task.minor, halted) == ("approved", 100, "")
+    with Journal(path) as journal:
+        assert {one.kind: one.minor for one in journal.receipt_totals(BATCH)} == {"refund": 100}
+
+
+def test_another_amount_under_its_number_ends_it_declined_and_is_booked_as_a_correction(path, given):
+    effect, books = given
+    books.book(effect, "refund", minor=250, batch=BATCH - 1)
+    found = recover(path, books)
+    assert [(one.kind, one.acquirer) for one in found.corrected] == [("refund", 250)]
+    assert (found.adopted, found.refused, found.differ) == ((), (), ())
+    task, halted = refund_of(path, effect)
+    assert (task.result, task.minor, task.corrected, halted) == ("approved", 250, True, "")
+    with Journal(path) as journal:
+        assert [one.minor for one in journal.bookings(BATCH - 1)] == [250], "where the acquirer booked it"
+    assert recover(path, books).differ == ()
+
+
+def test_where_no_batch_names_its_number_nothing_went_back(path, given):
+    effect, books = given
+    found = recover(path, books)
+    assert [task.minor for task in found.refused] == [100]
+    task, halted = refund_of(path, effect)
+    answer = msgspec.json.decode(task.answer, type=Answer)
+    assert (answer.result, answer.code, halted) == (Result.DECLINED, "other_content", "")
+
+
+def test_a_refund_s_number_is_looked_for_from_its_payment_s_batch_on(path, given):
+    effect, books = given
+    older = BATCH - 9
+    with Journal(path) as journal:
+        journal.resume()
+        old = paid(journal, day=TODAY.replace(day=TODAY.day - 9))
+        journal.open_task(a_refund(journal, old, 300), old.order, day=TODAY, minor=300)
+    books.book(old, batch=older)
+    books.book(old, "refund", batch=older + 1, minor=300)
+    found = recover(path, books, days=1)
+    assert min(request.closes for request in books.asked) == older
+    assert [(one.ref, one.acquirer) for one in found.adopted] == [(old.ref, 300)]
+    assert [task.ref for task in found.refused] == [effect.ref]
+
+
+def test_while_a_batch_is_not_answered_it_stays_open(path, given):
+    effect, books = given
+    books.silent.add(BATCH - 1)
+    found = recover(path, books)
+    assert (found.complete, found.refused) == (False, ())
+    task, halted = refund_of(path, effect)
+    assert (task.result, halted) == (None, "other_content")
+
+
+@pytest.mark.parametrize("reply", [None, Verified(APPROVED), Lost("refused: in_flight", "in_flight")])
+def test_a_refund_that_may_still_be_answered_is_left_to_its_answer(path, given, reply):
+    effect, books = given
+    books.refunds = reply
+    books.book(effect, "refund", minor=100)
+    found = recover(path, books)
+    assert (found.adopted, found.corrected, found.refused, found.differ) == ((), (), (), ())
+    task, halted = refund_of(path, effect)
+    assert (task.result, halted) == (None, "")

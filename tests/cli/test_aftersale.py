@@ -318,3 +318,113 @@ def test_staff_are_kept_by_a_manager_and_pins_are_never_arguments(kiosk: Kiosk, 
     assert staff("remove", "8", *by).code == 0
     assert "last manager" in staff("remove", "7", *by).err
     assert staff("pin", "8", "--pin", "193750").code == 2
+
+
+# --- an older copy of the journal, put back without its mark --------------------------------------------
+
+
+def put_back(shop: Running, older: bytes) -> None:
+    """Somebody restores a copy of the journal on another machine: no mark says that it is old."""
+    path = shop.folder / "journal.sqlite"
+    for end in ("-wal", "-shm", ".mark"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+    path.write_bytes(older)
+
+
+@pytest.fixture
+def restored(kiosk: Kiosk, tmp_path: Path) -> Iterator[tuple[Running, str]]:
+    """10.00 of a payment were given back, and then the copy from before that was put back."""
+    with running(tmp_path) as shop:
+        (tmp_path / "pin-7").write_text(PINS[7])
+        with open_base(tmp_path, None) as base:
+            base.staff.add(7, Role.MANAGER, PINS[7])
+        ref = sold(shop, "O-1")
+        with Journal(tmp_path / "journal.sqlite"):
+            pass  # what is in its log goes into the file
+        older = (tmp_path / "journal.sqlite").read_bytes()
+        assert refund(kiosk, shop, "O-1", "--amount", "10.00").code == 0
+        put_back(shop, older)
+        yield shop, ref
+
+
+def recovered(kiosk: Kiosk, shop: Running) -> dict[str, Any]:
+    ran = kiosk("journal", "recover", "--days", "2", "--json", "--data-dir", shop.folder)
+    assert ran.code == 0, ran.err
+    told: dict[str, Any] = json.loads(ran.out)
+    return told
+
+
+def closed(kiosk: Kiosk, shop: Running) -> dict[str, Any]:
+    ran = kiosk("close", "--json", "--data-dir", shop.folder)
+    told: dict[str, Any] = json.loads(ran.out)
+    assert (ran.code, told["balanced"]) == (0, True), ran.out + ran.err
+    return told
+
+
+def test_the_same_refund_asked_for_again_is_that_refund_and_the_day_balances(
+    kiosk: Kiosk, restored: tuple[Running, str]
+) -> None:
+    shop, ref = restored
+    asked = refund(kiosk, shop, "O-1", "--amount", "10.00")
+    assert (asked.code, "`kiosk journal recover`" in asked.err) == (14, True)
+    told = recovered(kiosk, shop)
+    assert [(one["kind"], one["minor"]) for one in told["adopted"]] == [("refund", 1000)]
+    assert (told["corrected"], told["refused"], told["differ"]) == ([], [], [])
+    (batch,) = closed(kiosk, shop)["batches"]
+    assert batch["settled"]
+    assert given_back(shop, ref) == 1000
+    late = json.loads(refund(kiosk, shop, "O-1", "--json").out)
+    assert (late["outcome"], late["number"], late["amount"], late["left"]) == ("approved", 2, "28.50", "0.00")
+
+
+def test_another_amount_asked_for_again_is_corrected_and_the_day_balances(
+    kiosk: Kiosk, restored: tuple[Running, str]
+) -> None:
+    shop, ref = restored
+    assert refund(kiosk, shop, "O-1", "--amount", "25.00").code == 14
+    told = recovered(kiosk, shop)
+    assert [(one["kind"], one["minor"]) for one in told["corrected"]] == [("refund", 1000)]
+    closed(kiosk, shop)
+    shown = kiosk("journal", "show", "--data-dir", shop.folder).out
+    assert "refund 1  ¥ 10.00  approved, corrected" in shown
+    assert given_back(shop, ref) == 1000
+    again = refund(kiosk, shop, "O-1", "--amount", "28.51")
+    assert "¥ 28.51 is more than is left to refund: ¥ 28.50 of ¥ 38.50" in again.err
+
+
+def test_a_number_whose_refund_was_declined_there_gives_nothing_back_and_is_asked_for_anew(
+    kiosk: Kiosk, restored: tuple[Running, str]
+) -> None:
+    shop, ref = restored
+    with sqlite3.connect(shop.folder / "sandbox" / "ledger.sqlite") as db:
+        db.execute("UPDATE refunds SET result = 'declined', code = 'over_refundable'")
+    db.close()
+    assert refund(kiosk, shop, "O-1", "--amount", "25.00").code == 14
+    ran = kiosk("journal", "recover", "--days", "2", "--data-dir", shop.folder)
+    assert f"refund 1 of {ref}: nothing went back by it; give it anew" in ran.out
+    assert kiosk("outbox", "--data-dir", shop.folder).code == 10
+    anew = json.loads(refund(kiosk, shop, "O-1", "--amount", "25.00", "--json").out)
+    assert (anew["outcome"], anew["number"], anew["left"]) == ("approved", 2, "13.50")
+
+
+def test_what_is_declined_here_and_charged_there_is_corrected_given_back_and_balances(
+    kiosk: Kiosk, tmp_path: Path
+) -> None:
+    with running(tmp_path) as shop:
+        (tmp_path / "pin-7").write_text(PINS[7])
+        with open_base(tmp_path, None) as base:
+            base.staff.add(7, Role.MANAGER, PINS[7])
+        ref = sold(shop, "D-1", told=False)
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            journal.conclude(ref, Answer(Result.DECLINED, "lost"))
+        assert "was not approved: nothing was charged" in refund(kiosk, shop, "D-1").err
+        assert kiosk("close", "--data-dir", tmp_path).code == 10
+        ran = kiosk("journal", "recover", "--days", "2", "--data-dir", tmp_path)
+        assert f"payment of order D-1, ref {ref}: held here otherwise, the acquirer has ¥ 38.50" in ran.out
+        assert "the payer was charged" in ran.out
+        assert "corrected" in kiosk("journal", "show", "--data-dir", tmp_path).out
+        assert kiosk("receipt", "D-1", "--data-dir", tmp_path).out.count("APPROVED") == 1
+        closed(kiosk, shop)
+        assert refund(kiosk, shop, "D-1").code == 0
+        assert given_back(shop, ref) == 3850
+        assert recovered(kiosk, shop)["corrected"] == []
