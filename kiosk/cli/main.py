@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kiosk import __version__
+from kiosk.app.memory import keep_private
 from kiosk.cli import (
     audit,
     bench,
@@ -110,6 +111,7 @@ def _wrong(line: str) -> int:
 
 def main() -> None:
     """The console script."""
+    keep_private()
     try:
         code = app(standalone_mode=False)
     except typer.Exit as stop:

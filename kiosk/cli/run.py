@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kiosk import __version__
 from kiosk.cli.common import ConfigFile, DataDir, complain, say
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money, MoneyError
@@ -36,6 +37,7 @@ def run(
     Example: kiosk run --windowed --amount 38.50
     """
     from kiosk.app.front import Front, crash_on_bugs, shop_of
+    from kiosk.app.memory import stay_resident
     from kiosk.app.till import open_till
     from kiosk.app.wiring import open_base, open_kiosk
     from kiosk.ui.window import application, has_display, run_window
@@ -57,6 +59,8 @@ def run(
             except (MoneyError, ValueError) as error:
                 raise OperatorError(str(error), where="--amount") from None
         crash_on_bugs()
+        stay_resident()
+        base.note("start", version=__version__, models=base.manifest.fingerprint)
         app = application()
         with open_till(base) as desk, open_kiosk(base, camera=camera, till=desk) as kiosk:
             if kiosk.policy_problem:

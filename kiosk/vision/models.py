@@ -154,6 +154,12 @@ class Manifest(msgspec.Struct, frozen=True):
     added: frozenset[str] = frozenset()
     """The ids of those that an integrator added; the others are the release's."""
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits for this very set of files: another one where any network is another."""
+        files = "\n".join(sorted(f"{card.role} {card.sha256}" for card in self.models))
+        return hashlib.sha256(files.encode()).hexdigest()[:16]
+
     def home(self, card: ModelCard) -> Path | None:
         """The folder that `card`'s file lies in; None for the release's own."""
         return self.homes.get(card.id)
