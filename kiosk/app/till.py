@@ -14,12 +14,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from kiosk.acquirer.journal import PaymentEntry
 from kiosk.app.kernel import Kernel
+from kiosk.app.receipts import LATER, of_payment
 from kiosk.app.wiring import Base
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money
@@ -39,7 +39,7 @@ from kiosk.domain.payment import (
     Sent,
     State,
 )
-from kiosk.domain.receipt import Receipt, render
+from kiosk.domain.receipt import render
 from kiosk.domain.till import (
     Abort,
     AskStatus,
@@ -289,17 +289,7 @@ class TillDesk:
         return Told(Outcome.READY if isinstance(kernel.state, Idle | Over) else Outcome.BUSY)
 
     def _end(self, kernel: Kernel, entry: PaymentEntry, answer: Answer) -> Told:
-        setting = kernel.setting
-        receipt = Receipt.of(
-            entry.order,
-            entry.ref,
-            answer,
-            terminal_id=setting.terminal.terminal_id,
-            mode=setting.terminal.mode,
-            when=datetime.fromtimestamp(entry.at, setting.timezone),
-            provider=setting.policy.provider if setting.policy else "",
-            licence=setting.policy.licence if setting.policy else "",
-        )
+        receipt = of_payment(kernel.setting, entry, kernel.tasks_of(entry.ref), copy=False)
         return Told(
             _OUTCOMES[answer.result],
             entry.order.order_ref,
@@ -307,10 +297,12 @@ class TillDesk:
             entry.ref,
             answer.code,
             answer.approval,
-            answer.rrn,
-            answer.masked_payer,
+            receipt.rrn,
+            receipt.masked_payer,
             entry.at,
             tuple(render(receipt, language=self._language).splitlines()),
+            standing=str(receipt.outcome) if receipt.outcome in LATER else "",
+            refunded=receipt.refunded,
         )
 
 

@@ -22,7 +22,9 @@ REASONS = ("not_me", "amount", "twice", "goods", "other")
 
 
 def dispute(
-    name: Annotated[str, typer.Argument(metavar="ORDER|REF", help="The payment, as its receipt names it.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ORDER|REFERENCE", help="The payment, as its receipt names it.")
+    ],
     staff: Staff,
     reason: Annotated[str, typer.Option(help=f"One of {', '.join(REASONS)}.")] = "not_me",
     out: Annotated[

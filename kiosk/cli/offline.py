@@ -10,7 +10,7 @@ import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.money import Money
-from kiosk.domain.receipt import render
+from kiosk.domain.receipt import reason, render
 
 if TYPE_CHECKING:
     from kiosk.app.offline import StoredSale
@@ -107,7 +107,7 @@ def _say(
     for sale in groups["waiting"]:
         say(f"waits     {_line(sale, zone)}")
     for sale in groups["declined"]:
-        say(f"DECLINED  {_line(sale, zone)} ({sale.answer.code if sale.answer else ''})")
+        say(f"DECLINED  {_line(sale, zone)}: {reason(sale.answer.code if sale.answer else '')}")
 
 
 def _span(seconds: float) -> str:

@@ -49,10 +49,9 @@ from kiosk.domain.payment import (
     Unknown,
 )
 from kiosk.domain.pin import Pin
-from kiosk.domain.receipt import OFFLINE_CODE
+from kiosk.domain.receipt import OFFLINE_CODE, Outcome, Receipt, reason
 
 if TYPE_CHECKING:
-    from kiosk.app.look import CameraLooker
     from kiosk.app.unattended import Exit
     from kiosk.app.wiring import Kiosk
 
@@ -228,7 +227,8 @@ def _report(state: State, order: Order, kiosk: Kiosk, code: Exit, *, as_json: bo
         return
     line = _line(state, order, kiosk)
     if again and isinstance(state, Approved):
-        line += " (paid before; nothing more was charged)"
+        receipt = _as_it_is_now(state, kiosk)
+        line = f"{_paid_before(receipt) or line} (paid before; nothing more was charged)"
     if code:
         complain(line)
     else:
@@ -249,7 +249,7 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
         case Declined(answer=answer) if answer.code == "order_paid":
             return f"order {order.order_ref} was paid elsewhere: don't take it again; nothing was charged now"
         case Declined(answer=answer):
-            return f"declined by the acquirer ({answer.code or 'no reason given'}); nothing was charged"
+            return f"declined by the acquirer: {reason(answer.code)}; nothing was charged"
         case NotSent():
             return "not sent: the acquirer can't be reached; nothing was charged"
         case Sent(ref=ref) | Unknown(ref=ref) | Reversing(ref=ref):
@@ -281,15 +281,43 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
             return "ended without a payment"
 
 
+def _as_it_is_now(state: Approved, kiosk: Kiosk) -> Receipt:
+    """What the journal holds of a payment that was approved, earlier or just now."""
+    from kiosk.app.receipts import of_payment
+
+    kernel = kiosk.kernel
+    entry = next(one for one in kernel.attempts_of(state.order.order_ref) if one.ref == state.ref)
+    return of_payment(kernel.setting, entry, kernel.tasks_of(state.ref))
+
+
+def _paid_before(receipt: Receipt) -> str:
+    """What became of a payment since it was approved; empty: nothing did."""
+    about = f"order {receipt.order_ref} approval {receipt.approval} ref {receipt.ref}"
+    match receipt.outcome:
+        case Outcome.REFUNDED_IN_FULL:
+            return f"REFUNDED IN FULL {receipt.refunded} {about}"
+        case Outcome.REFUNDED_IN_PART:
+            return f"REFUNDED IN PART {receipt.refunded} of {receipt.amount} {about}"
+        case Outcome.OFFLINE_CHARGED:
+            return f"APPROVED {receipt.amount} OFFLINE {about}, charged since"
+        case Outcome.OFFLINE_NOT_CHARGED:
+            return (
+                f"OFFLINE SALE DECLINED {receipt.amount} {about}: {reason(receipt.code)}; the account was not"
+                " charged, staff take it up with the provider"
+            )
+    return ""
+
+
 def _wrong_pin(state: State) -> str | None:
     """On the PIN page again: the attempt before it was declined for its PIN."""
     return WRONG_PIN if isinstance(state, PinEntry) and state.tries else None
 
 
-def _as_json(state: State, order: Order, looker: CameraLooker, code: Exit) -> dict[str, Any]:
+def _as_json(state: State, order: Order, kiosk: Kiosk, code: Exit) -> dict[str, Any]:
     answer = getattr(state, "answer", None)
     refusal = getattr(state, "refusal", None)
-    look = looker.last
+    look = kiosk.looker.last
+    now = _as_it_is_now(state, kiosk) if isinstance(state, Approved) else None
     return {
         "outcome": code.name.lower(),
         "exit_code": int(code),
@@ -303,5 +331,7 @@ def _as_json(state: State, order: Order, looker: CameraLooker, code: Exit) -> di
         "reason": str(refusal.reason) if refusal else None,
         "liveness": str(look.outcome) if look else None,
         "frames_used": look.frames_used if look else 0,
-        "challenges": [{"kind": str(one.kind), "outcome": str(one.outcome)} for one in looker.answered],
+        "challenges": [{"kind": str(one.kind), "outcome": str(one.outcome)} for one in kiosk.looker.answered],
+        "standing": str(now.outcome) if now else None,
+        "refunded": now.refunded.decimal() if now and now.refunded else None,
     }

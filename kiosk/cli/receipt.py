@@ -25,7 +25,11 @@ LAST = "last"
 
 def receipt(
     which: Annotated[
-        str, typer.Argument(metavar="ORDER|REF|last", help="An order, an attempt's ref, or the last one.")
+        str,
+        typer.Argument(
+            metavar="ORDER|REFERENCE|last",
+            help="An order, or an attempt or a reference as a receipt names it, or the last one.",
+        ),
     ] = LAST,
     refund: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, max=99, help="That refund of it instead.")
@@ -90,14 +94,8 @@ def _language(tag: str) -> str:
 
 
 def _find(journal: Journal, which: str) -> PaymentEntry:
-    found: list[PaymentEntry] = []
-    if which == LAST:
-        found = journal.payments(1)
-    elif (named := journal.payment(which)) is not None:
-        found = [named]
-    else:
-        found = journal.attempts_of(which)
-        found.sort(key=lambda entry: entry.answer is None or entry.answer.result != "approved")
+    found = journal.payments(1) if which == LAST else journal.named(which)
+    found.sort(key=lambda entry: entry.answer is None or entry.answer.result != "approved")
     if not found:
         raise OperatorError(f"no payment {which!r} in this journal", do="`kiosk journal show` lists them.")
     return found[0]

@@ -79,7 +79,8 @@ def till(
     elif code:
         complain(f"order {order}: {told.outcome}{f' ({told.code})' if told.code else ''}")
     else:
-        say(f"APPROVED {told.amount} order {order} approval {told.approval} ref {told.ref}")
+        since = f" ({told.standing.replace('_', ' ')} since)" if told.standing else ""
+        say(f"APPROVED {told.amount} order {order} approval {told.approval} ref {told.ref}{since}")
         say("\n".join(told.receipt))
     if code:
         raise typer.Exit(code)
@@ -122,5 +123,7 @@ def _plain(told: Told | None, order: str) -> dict[str, object]:
         "approval": told.approval,
         "rrn": told.rrn,
         "masked_payer": told.masked_payer,
+        "standing": told.standing,
+        "refunded": told.refunded.decimal() if told.refunded else None,
         "receipt": list(told.receipt),
     }

@@ -20,11 +20,13 @@ __all__ = [
     "MAX_REFUNDS",
     "Comparison",
     "Gap",
+    "Key",
     "Kind",
     "PlannedRefund",
     "Refund",
     "Sum",
     "compare",
+    "given_back",
     "left_of",
     "plan_refund",
     "totals_of",
@@ -36,6 +38,8 @@ MAX_REFUNDS: Final = 99
 
 Kind = Literal["payment", "reversal", "refund", "offline"]
 """What a batch counts: approved online, undone, given back, accepted offline."""
+Key = tuple[str, Kind, int]
+"""Which booking: of which payment (its ref), of which kind, the how-manieth."""
 KINDS: Final[tuple[Kind, ...]] = ("payment", "offline", "reversal", "refund")
 """In the order of a close slip."""
 
@@ -81,6 +85,13 @@ def left_of(paid: Money, refunds: Iterable[Refund]) -> Money:
         if refund.counts:
             left = left - refund.amount if refund.amount <= left else Money(0, left.currency)
     return left
+
+
+def given_back(paid: Money, refunds: Iterable[Refund]) -> Money:
+    """What went back of `paid`: every refund that is approved."""
+    return Money(
+        sum(refund.amount.minor for refund in refunds if refund.result is Result.APPROVED), paid.currency
+    )
 
 
 def plan_refund(paid: Money, refunds: Sequence[Refund], amount: Money | None = None) -> PlannedRefund:
@@ -130,8 +141,8 @@ class Sum:
 class Gap:
     """One thing on which the sides differ; minor units, None: that side has no such booking.
 
-    A booking has its `ref`. Where only sums can be held against each other (receipts; an acquirer whose
-    totals its own list does not explain), `ref` is empty and `kind` says which sum: `about` says whose.
+    `about` says between whom: the acquirer (`booking`), or the receipts. Both have the `ref` of what differs;
+    where an acquirer's list does not explain its own totals there is none, and `kind` says which sum.
     """
 
     kind: Kind
@@ -187,24 +198,28 @@ def compare(
     batch: int,
     currency: str,
     *,
-    kiosk: Mapping[Kind, Sum],
+    kiosk: Mapping[Key, int],
     acquirer: Mapping[Kind, Sum],
     named: Sequence[Gap],
-    receipts: Mapping[Kind, Sum],
+    receipts: Mapping[Key, int],
 ) -> Comparison:
     """Hold the three sides of a batch against each other.
 
-    `kiosk` are the journal's totals, `acquirer` its own and `named` the differences that it lists, `receipts`
-    what was printed or shown. All in one currency.
+    `kiosk` are the journal's bookings, `acquirer` the other side's totals and `named` the differences that it
+    lists, `receipts` what was printed or shown. All in minor units of one currency.
     """
-    gaps = [*named, *unexplained(kiosk, acquirer, named)]
+    own_sums, printed_sums = _sums(kiosk), _sums(receipts)
+    gaps = [*named, *unexplained(own_sums, acquirer, named)]
+    gaps += [
+        Gap(key[1], "receipts", kiosk.get(key), receipts.get(key), key[0], key[2])
+        for key in sorted(kiosk.keys() | receipts.keys())
+        if kiosk.get(key) != receipts.get(key)
+    ]
     totals: list[CloseTotal] = []
     for kind in KINDS:
-        own, theirs, printed = kiosk.get(kind, Sum()), acquirer.get(kind, Sum()), receipts.get(kind, Sum())
+        own, theirs, printed = (side.get(kind, Sum()) for side in (own_sums, acquirer, printed_sums))
         if own == theirs == printed == Sum():
             continue
-        if own != printed:
-            gaps.append(Gap(kind, "receipts", own.minor, printed.minor))
         totals.append(
             CloseTotal(
                 kind,
@@ -214,6 +229,10 @@ def compare(
             )
         )
     return Comparison(batch, currency, tuple(totals), tuple(gaps))
+
+
+def _sums(bookings: Mapping[Key, int]) -> dict[Kind, Sum]:
+    return totals_of((kind, minor) for (_, kind, _), minor in bookings.items())
 
 
 def _side(total: Sum, currency: str) -> tuple[int, Money]:

@@ -31,6 +31,7 @@ __all__ = [
     "became",
     "for_qr",
     "outcome_of",
+    "reason",
     "render",
     "render_close",
 ]
@@ -168,6 +169,12 @@ def became(answer: Answer, paid: Money, *, refunded: Money, advice: Result | Non
     if first is Outcome.OFFLINE and advice is not None:
         return Outcome.OFFLINE_CHARGED if advice is Result.APPROVED else Outcome.OFFLINE_NOT_CHARGED
     return first
+
+
+def reason(code: str, *, language: str = "en") -> str:
+    """The acquirer's reason in words, with its code for whoever calls the provider."""
+    words = LANGUAGES[language].reasons
+    return f"{words[code]} ({code})" if code in words else code or words["declined"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,8 @@ class Told:
 
     `ref` is the attempt, `code` the reason, `approval` and `rrn` ISO 8583 DE 38 and 37; `at_s` is when the
     attempt was made (seconds since 1970, UTC; 0 without one). `receipt` is for printing: lines of at most 42
-    columns.
+    columns. `standing` is what an approved payment became since: `refunded_in_full` or `refunded_in_part`
+    (`refunded` is how much), `offline_charged` or `offline_not_charged`.
     """
 
     outcome: Outcome
@@ -136,6 +137,8 @@ class Told:
     masked_payer: str = ""
     at_s: float = 0.0
     receipt: tuple[str, ...] = ()
+    standing: str = ""
+    refunded: Money | None = None
 
     @property
     def is_open(self) -> bool:

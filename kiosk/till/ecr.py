@@ -218,7 +218,7 @@ _TYPES: Final[dict[type[Request], str]] = {OpenPayment: "P", Abort: "A", AskStat
 _SAFE: Final = "".join(chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%")
 _LINE: Final = "\n"
 SEQUENCE_DIGITS: Final = 2
-FIELDS: Final = 10
+FIELDS: Final = 12
 """Of what the kiosk says of an order."""
 _NUMBER: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,35}", re.ASCII)
@@ -316,6 +316,8 @@ def _fields(told: Told) -> tuple[str, ...]:
         told.rrn,
         told.masked_payer,
         _LINE.join(told.receipt),
+        told.standing,
+        str(told.refunded.minor) if told.refunded else "",
     )
 
 
@@ -337,7 +339,8 @@ def read_said(body: str) -> Said:
 
 
 def _told(fields: list[str]) -> Told:
-    outcome, order_ref, minor, currency, ref, code, approval, rrn, masked_payer, receipt = fields
+    outcome, order_ref, minor, currency, ref, code, approval, rrn, masked_payer, receipt, *later = fields
+    standing, refunded = later
     try:
         word = Outcome(outcome)
     except ValueError:
@@ -352,4 +355,6 @@ def _told(fields: list[str]) -> Told:
         rrn,
         masked_payer,
         receipt=tuple(receipt.split(_LINE)) if receipt else (),
+        standing=standing,
+        refunded=_amount(refunded, currency) if refunded else None,
     )

@@ -306,7 +306,12 @@ def _stamp(at_s: float) -> str:
 
 
 def _response(told: Told) -> Response:
-    words = {"outcome": told.outcome.value, "code": told.code}
+    words = {
+        "outcome": told.outcome.value,
+        "code": told.code,
+        "standing": told.standing,
+        "refunded": told.refunded.decimal() if told.refunded else "",
+    }
     said = urlencode({name: word for name, word in words.items() if word})
     condition = _CONDITIONS.get(told.outcome)
     if told.code == "not_sent":
@@ -340,10 +345,16 @@ def _status_response(told: Told) -> TransactionStatusResponse:
     return TransactionStatusResponse(Response("Success", "", _response(told).additional_response), repeated)
 
 
+def _words(response: Response) -> dict[str, str]:
+    return dict(parse_qsl(response.additional_response, max_num_fields=8))
+
+
 def _told(response: Response) -> Told:
-    words = dict(parse_qsl(response.additional_response, max_num_fields=8))
+    words = _words(response)
     try:
-        return Told(Outcome(words.get("outcome", "")), code=words.get("code", ""))
+        return Told(
+            Outcome(words.get("outcome", "")), code=words.get("code", ""), standing=words.get("standing", "")
+        )
     except ValueError:
         raise ProtocolError("an outcome that this release does not know") from None
 
@@ -358,6 +369,8 @@ def _told_of_payment(payment: PaymentResponse) -> Told:
             if result
             else None
         )
+        back = _words(payment.response).get("refunded", "")
+        refunded = Money.parse(back, amount.currency) if amount and back else None
     except ValueError as error:
         raise ProtocolError(str(error)) from None
     return Told(
@@ -372,6 +385,8 @@ def _told_of_payment(payment: PaymentResponse) -> Told:
         receipt=tuple(
             line.text for receipt in payment.payment_receipt for line in receipt.output_content.output_text
         ),
+        standing=told.standing,
+        refunded=refunded,
     )
 
 

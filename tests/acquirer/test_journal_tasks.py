@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kiosk.acquirer.journal import Booking, Journal, JournalHalted, Printed
+from kiosk.acquirer.journal import Booking, Journal, JournalHalted
 from kiosk.acquirer.operations import Difference
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Result
@@ -37,6 +37,23 @@ def path(tmp_path):
 def journal(path):
     with Journal(path) as opened:
         yield opened
+
+
+def test_a_payment_is_found_by_whatever_its_receipts_name_it_by(journal):
+    effect, _ = opened_attempt(journal)
+    journal.conclude(effect.ref, replace(APPROVED, rrn="000000000007"))
+    other = paid(journal, order_ref="A-2")
+    exchange = a_refund(journal, effect, minor=850)
+    journal.open_task(exchange, effect.order, token=effect.payer.token, day=TODAY, minor=850)
+    assert journal.named("000000000042") == []
+    journal.conclude_task(
+        f"{effect.ref}:refund:1", "approved", b'{"result": "approved", "rrn": "000000000042"}'
+    )
+    for name in (effect.ref, effect.order.order_ref, "000000000007", "000000000042"):
+        assert [entry.ref for entry in journal.named(name)] == [effect.ref], name
+    assert [entry.ref for entry in journal.named(other.order.order_ref)] == [other.ref]
+    for name in ("", "nobody", "%", "00000000000_"):
+        assert journal.named(name) == []
 
 
 def test_a_task_outlives_a_restart_byte_for_byte_and_ends_once(path):
@@ -286,9 +303,10 @@ def test_a_copy_of_a_receipt_or_the_same_one_again_counts_once(journal):
         journal.note_receipt("r-1", "payment", 1, 100, "CNY", BATCH, copy=copy)
     journal.note_receipt("r-2", "payment", 1, 50, "CNY", BATCH, copy=False)
     journal.note_receipt("r-1", "refund", 1, 30, "CNY", BATCH, copy=False)
-    assert journal.receipt_totals(BATCH) == [
-        Printed("payment", "CNY", 2, 150),
-        Printed("refund", "CNY", 1, 30),
+    assert journal.receipts_in(BATCH) == [
+        Booking("r-1", "payment", 1, 100, "CNY"),
+        Booking("r-2", "payment", 1, 50, "CNY"),
+        Booking("r-1", "refund", 1, 30, "CNY"),
     ]
     assert [one.copy for one in journal.receipts_of("r-1")] == [False, True, False]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(enrolled: Path, tmp_path: Path, kiosk: Kiosk) -> Shop:
-    for file in enrolled.iterdir():
-        if file.is_file():
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-            (tmp_path / file.name).chmod(0o600)
+    shutil.copytree(enrolled, tmp_path, dirs_exist_ok=True)
     (tmp_path / "sandbox").mkdir()
     (tmp_path / "sandbox" / "policy.json").write_text(json.dumps(TERMS))
     (tmp_path / "kiosk.toml").write_text("[acquirer]\nanswer_timeout_s = 2\n[offline]\nenabled = true\n")
@@ -93,8 +91,12 @@ def test_a_known_payer_buys_while_the_acquirer_is_away_and_is_debited_once(shop:
     told = json.loads(shop("offline", "--json").out)
     assert ([one["order_ref"] for one in told["forwarded"]], told["waiting"]) == (["A-2"], [])
     copy = shop("receipt", "A-2")
-    assert "PAID OFFLINE" in copy.out
+    assert "PAID OFFLINE, CHARGED SINCE" in copy.out
+    assert "Reference" in copy.out
     assert "* COPY *" in copy.out
+    assert "your account is charged when there is one" not in copy.out
+    again = shop.pay("A-2")
+    assert ", charged since (paid before; nothing more was charged)" in again.out
 
 
 def test_whoever_never_paid_here_is_not_believed(shop: Shop) -> None:
@@ -141,22 +143,35 @@ def test_a_declined_sale_is_shown_to_staff_and_charged_nowhere(shop: Shop) -> No
     assert shop.pay("A-2").code == 0
     with running(shop.folder, "--decline", PAYER):
         assert shop("resolve", "--wait", "20").code == 0
-        closed = shop("close", "--json")
-    (batch,) = json.loads(closed.out)["batches"]
-    assert batch["settled"]  # both books agree; the receipt that nobody paid is named
-    assert [(gap["about"], gap["kind"], gap["other"]) for gap in batch["differences"]] == [
-        ("receipts", "offline", "10.00")
-    ]
+        compared = json.loads(shop("close", "--dry-run", "--json").out)
+        closed = shop("close")
+    (batch,) = compared["batches"]
+    (gap,) = batch["differences"]  # the receipt that nobody paid
+    assert (gap["about"], gap["kind"], gap["other"]) == ("receipts", "offline", "10.00")
+    assert (gap["order_ref"], gap["declined"]) == ("A-2", "payer_blocked")
+    assert closed.code == 10
+    assert "DIFFERENT, closed" in closed.out  # both books agree
+    assert f"! offline of order A-2, ref {gap['ref']}: the acquirer declined it (payer_blocked)" in closed.out
+    assert "nothing was charged; its receipt says ¥ 10.00: see `kiosk offline --slips`" in closed.out
     assert shop.debits() == {"A-1": 1_000, "A-2": 0}
     told = shop("offline", "--slips")
     assert told.code == 10
     assert "DECLINED  ¥ 10.00 order A-2 sold " in told.out
-    assert "payer_blocked" in told.out
+    assert ": payer blocked by the provider (payer_blocked)\n" in told.out
     assert "OFFLINE SALE DECLINED" in told.out
     assert "FOR STAFF" in told.out
+    copy = shop("receipt", "A-2")
+    for part in (
+        "OFFLINE SALE - NOT CHARGED",
+        "payer blocked by the provider",
+        "your account was not charged",
+    ):
+        assert part in " ".join(copy.out.split())
     assert shop.pay("A-3").code == 17  # whose last word is no is not believed again
     again = shop.pay("A-2")
     assert again.code == 0
+    assert again.out.startswith("OFFLINE SALE DECLINED ¥ 10.00 order A-2 ")
+    assert "the account was not charged" in again.out
     assert "nothing more was charged" in again.out
 
 

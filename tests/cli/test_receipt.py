@@ -58,7 +58,7 @@ def test_a_copy_counts_in_no_total(kiosk: Kiosk, sold: Running) -> None:
     def printed() -> list[object]:
         with Journal(sold.folder / "journal.sqlite", read_only=True) as journal:
             batch = journal.payments(1)[0].batch
-            return list(journal.receipt_totals(batch))
+            return list(journal.receipts_in(batch))
 
     before = printed()
     assert len(before) == 1
@@ -127,3 +127,24 @@ def test_a_refund_is_printed_again(kiosk: Kiosk, sold: Running, tmp_path: Path) 
     assert ran.code == 0, ran.err
     for part in ("REFUND", "¥ 12.00", "Was paid", "Left of it", "¥ 26.50", "* COPY *"):
         assert part in ran.out
+
+    told = json.loads(again(kiosk, sold, "R-1", "--json").out)
+    assert (told["outcome"], told["refunded"], told["left"]) == ("refunded_in_part", "12.00", "26.50")
+    assert "PAID AND REFUNDED IN PART" in told["text"]
+    by_its_own = json.loads(again(kiosk, sold, "R-1", "--refund", "1", "--json").out)["rrn"]
+    for reference in (told["rrn"], by_its_own):
+        assert json.loads(again(kiosk, sold, reference, "--json").out)["ref"] == told["ref"]
+    paid_again = ("pay", "--camera", PROBE, "--amount", "38.50", "--order", "R-1", "--data-dir", sold.folder)
+    line = kiosk(*paid_again)
+    assert line.code == 0, line.err
+    assert line.out.startswith("REFUNDED IN PART ¥ 12.00 of ¥ 38.50 order R-1 approval ")
+    assert "nothing more was charged" in line.out
+
+    manager = ("--staff", "7", "--pin-file", pin, "--data-dir", sold.folder)
+    assert kiosk("refund", told["rrn"], *manager).code == 0, "by the reference, all that is left"
+    told = json.loads(again(kiosk, sold, "R-1", "--json").out)
+    assert (told["outcome"], told["refunded"], told["left"]) == ("refunded_in_full", "38.50", "0.00")
+    said = json.loads(kiosk(*paid_again, "--json").out)
+    assert (said["outcome"], said["standing"], said["refunded"]) == ("approved", "refunded_in_full", "38.50")
+    assert kiosk(*paid_again).out.startswith("REFUNDED IN FULL ¥ 38.50 order R-1 ")
+    assert kiosk("dispute", told["rrn"], *manager, "--wait", "10").code == 0

@@ -29,6 +29,7 @@ from kiosk.domain.receipt import (
     Receipt,
     became,
     for_qr,
+    reason,
     render,
     render_close,
 )
@@ -250,6 +251,12 @@ def test_every_reason_that_the_protocol_knows_for_a_decline_has_words_in_every_l
         assert all(words.strip() and width(words) <= 40 for words in texts.reasons.values())
     for code in known:
         assert len({texts.reasons[code] for texts in LANGUAGES.values()}) == len(LANGUAGES)
+
+
+def test_a_reason_for_staff_is_words_and_code() -> None:
+    assert reason("payer_blocked") == "payer blocked by the provider (payer_blocked)"
+    assert reason("payer_blocked", language="zh-Hans") == "付款人已被支付机构停用 (payer_blocked)"
+    assert (reason("new_reason"), reason("")) == ("new_reason", "no reason given")
 
 
 def test_a_reason_without_words_is_told_as_it_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -46,7 +47,16 @@ ends: st.SearchStrategy[Told] = st.builds(
     st.text(string.digits, max_size=12),
     texts,
     receipt=st.lists(texts, max_size=30).map(tuple),
+    standing=st.sampled_from(["", "offline_charged", "offline_not_charged"]),
 ).filter(lambda told: told.receipt != ("",))
+
+
+def _refunded(told: Told, minor: int) -> Told:
+    assert told.amount is not None
+    return replace(told, standing="refunded_in_part", refunded=Money(minor, told.amount.currency))
+
+
+ends |= st.builds(_refunded, ends, st.integers(1, MAX_MINOR))
 said: st.SearchStrategy[Said] = st.one_of(
     st.builds(Answered, ids, ends), st.builds(News, ends), st.builds(Rejected, texts)
 )

@@ -254,7 +254,7 @@ def test_what_is_no_payment_is_refused(body: str) -> None:
 
 def test_an_outcome_of_a_later_release_is_refused() -> None:
     with pytest.raises(ProtocolError, match="does not know"):
-        read_said("N" + "\x1cteleported" + "\x1c" * 9)
+        read_said("N" + "\x1cteleported" + "\x1c" * 11)
 
 
 def test_a_long_receipt_fits_a_frame_and_one_that_does_not_is_left_out() -> None:
