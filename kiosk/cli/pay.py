@@ -223,7 +223,7 @@ def _money(amount: str, currency: str) -> Money:
 
 def _report(state: State, order: Order, kiosk: Kiosk, code: Exit, *, as_json: bool, again: bool) -> None:
     if as_json:
-        print_json(_as_json(state, order, kiosk.looker, code) | {"again": again})
+        print_json(_as_json(state, order, kiosk, code) | {"again": again})
         return
     line = _line(state, order, kiosk)
     if again and isinstance(state, Approved):
