@@ -7,9 +7,11 @@ deleted. Downloads may take several rounds, so that no deletion waits for them; 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.freshness import CLOCK_BACK_S
@@ -19,12 +21,16 @@ from kiosk.gallery.change import Change, NewSegment, Source, Status
 from kiosk.gallery.epoch import LOCAL_REGION, Epoch
 from kiosk.gallery.fetch import Fetcher, Paused
 from kiosk.gallery.gallery import Gallery
+from kiosk.gallery.neighbours import close_pairs, tokens_of
 from kiosk.gallery.segment import Place, SegmentError, open_segment
 from kiosk.gallery.store import GalleryStore
 from kiosk.gallery.sync import Cause, Published, Repository, SyncRefused
 from kiosk.gallery.template import PayerRecord
 
 __all__ = ["Follower", "Round"]
+
+DELETIONS_MS: Final = 20_000
+"""How often deletions are asked for while neighbours are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Follower:
     """`folder` holds what was verified last and what is on its way; one process at a time uses it.
 
     `ask`: the epochs that the acquirer has for this kiosk, or `SyncRefused`. `model_id`: the network here.
+    `close_from`: the cosine from which two of so many people are neighbours.
     """
 
     def __init__(
@@ -59,10 +66,13 @@ class Follower:
         *,
         ask: Callable[[], Sequence[Epoch]],
         model_id: str,
+        close_from: Callable[[int], float],
     ) -> None:
         self._store, self._folder, self._open, self._fetcher = store, folder, repository, fetcher
-        self._clock, self._ask, self._model_id = clock, ask, model_id
+        self._clock, self._ask, self._model_id, self._close_from = clock, ask, model_id, close_from
         self._epochs: dict[str, Epoch] = {}
+        self._audited: frozenset[tuple[str, int]] | None = None
+        self._unaudited = folder / "unaudited"
         self.on_deletions: Callable[[Collection[str]], None] = lambda tokens: None
         """Told who withdrew, before anything is written: they are to be found by no search from then on."""
         self.on_progress: Callable[[int, int], None] = lambda done, of: None
@@ -90,13 +100,11 @@ class Follower:
     def _round(self, budget_s: float | None) -> Round:
         before, received, at_s = self._store.status(), self._fetcher.received, self._clock.utc_s()
         if before is None:
-            self._store.note(fresh_at_s=at_s)  # so that there is a list to write deletions into
+            self._store.note(fresh_at_s=at_s)  # so that there is something to write deletions into
         elif before.fresh_at_s is not None and at_s < before.fresh_at_s - CLOCK_BACK_S:
             raise SyncRefused(Cause.CLOCK, f"by {before.fresh_at_s - at_s:.0f} s")
         region = self._region(before)
-        repository = self._open(self._fetcher)
-        repository.refresh()
-        deleted = self._delete(repository, region, before)
+        repository, deleted = self._deleted(region)
         wanted = self._wanted(repository.segments(region), before)
         held = _held(before, wanted)
         lacking = [one for one in wanted if held.get(one.number) != one.sha256]
@@ -109,10 +117,15 @@ class Follower:
         if lacking or gone:
             epoch = self._epochs[wanted[0].epoch_id] if wanted else None
             put = tuple(_put(one, file, epoch) for one, file in zip(lacking, files, strict=True) if epoch)
+            self._unaudited.touch(0o600)
             gallery = self._store.apply(Change(put=put, drop=gone, epoch=epoch, fresh_at_s=at_s))
         else:
             self._store.note(fresh_at_s=at_s)
+            if self._unaudited.exists():  # cut off before they were compared
+                gallery = self._store.load().gallery
         repository.keep(())
+        if gallery is not None:
+            deleted |= self._audit(gallery, region)
         return Round(at_s, deleted, len(lacking), self._fetcher.received - received, gallery)
 
     # --- steps ------------------------------------------------------------------------------------------
@@ -130,17 +143,23 @@ class Follower:
         if not self._epochs:
             raise SyncRefused(Cause.NO_KEY, "it publishes no gallery")
 
-    def _delete(self, repository: Repository, region: str, before: Status | None) -> frozenset[str]:
-        """Whoever is on a newer list is gone from searches, then from the disk; those who were there."""
-        listed = repository.tombstones(region)
-        known = before.tombstones_version if before else 0
+    def _deleted(self, region: str) -> tuple[Repository, frozenset[str]]:
+        """The repository as it is now; whoever is on a newer list is gone from searches, then from the disk.
+
+        Those who were there are returned.
+        """
+        repository = self._open(self._fetcher)
+        repository.refresh()
+        listed, status = repository.tombstones(region), self._store.status()
+        known = status.tombstones_version if status else 0
         if listed.version < known:
             raise SyncRefused(Cause.ROLLBACK, f"list {listed.version} of deletions after {known}")
         if listed.version == known:
-            return frozenset()
+            return repository, frozenset()
         tokens = frozenset(tombstone.token for tombstone in listed.tokens)
-        self.on_deletions(tokens)
-        return self._store.delete(tokens, listed.version)
+        if tokens:
+            self.on_deletions(tokens)
+        return repository, self._store.delete(tokens, listed.version)
 
     def _wanted(self, listed: Sequence[Published], before: Status | None) -> list[Published]:
         """The segments of the newest epoch, of the network that runs here."""
@@ -175,6 +194,45 @@ class Follower:
         finally:
             self._fetcher.until_ms = None
         return files
+
+    # --- neighbours -------------------------------------------------------------------------------------
+
+    def audited(self, gallery: Gallery) -> None:
+        """`gallery` is what is on the disk, neighbours marked: from here on only who comes is compared."""
+        if not self._unaudited.exists():
+            self._audited = _people(gallery)
+
+    def _audit(self, gallery: Gallery, region: str) -> frozenset[str]:
+        """Mark who is too close to another for a face alone, before anybody pays; who was deleted meanwhile.
+
+        Comparing a large gallery takes minutes, and deletions don't wait for it.
+        """
+        now, deleted = _people(gallery), frozenset[str]()
+        fresh = None if self._audited is None else {token for token, _ in now - self._audited}
+        due = self._clock.monotonic_ms() + DELETIONS_MS
+
+        def between(done: int, of: int) -> None:
+            nonlocal due, deleted
+            if self._clock.monotonic_ms() >= due:
+                with suppress(SyncRefused):  # the next round says why
+                    deleted |= self._deleted(region)[1]
+                due = self._clock.monotonic_ms() + DELETIONS_MS
+
+        at = self._close_from(gallery.size)
+        found = tokens_of(close_pairs(gallery.records(), at, fresh=fresh, progress=between))
+        before = frozenset[str]() if fresh is None else gallery.neighbours
+        gallery.neighbours = found | before.intersection(token for token, _ in now)
+        for token in deleted:
+            gallery.forget(token)
+        self._store.note(neighbours=gallery.neighbours)
+        self._unaudited.unlink(missing_ok=True)
+        self._audited = now
+        return deleted
+
+
+def _people(gallery: Gallery) -> frozenset[tuple[str, int]]:
+    """Who is there, each with when they were enrolled: whoever enrolled anew is another."""
+    return frozenset((record.token, record.enrolled_at_s) for record in gallery.records())
 
 
 def _held(before: Status | None, wanted: Sequence[Published]) -> dict[int, str]:
