@@ -24,7 +24,6 @@ from kiosk.acquirer.journal_entries import (
     Entry,
     OpenAttempt,
     PaymentEntry,
-    Printed,
     Receipted,
     Task,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "OpenAttempt",
     "OrderNotFinal",
     "PaymentEntry",
-    "Printed",
     "Receipted",
     "Taken",
     "Task",

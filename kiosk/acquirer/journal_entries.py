@@ -13,7 +13,7 @@ from kiosk.acquirer.operations import Kind
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Answer, Order, Result
 
-__all__ = ["Booking", "Entry", "OpenAttempt", "PaymentEntry", "Printed", "Receipted", "Task"]
+__all__ = ["Booking", "Entry", "OpenAttempt", "PaymentEntry", "Receipted", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +139,6 @@ class Booking:
         if kind not in get_args(Kind):
             raise ValueError(f"no booking of kind {kind!r}")
         return cls(row["ref"], kind, row["number"], row["minor"], row["currency"])
-
-
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """Receipts of a kind that were printed or shown, copies left out: how many, and their sum."""
-
-    kind: Kind
-    currency: str
-    count: int
-    minor: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kiosk.acquirer.journal_entries import Printed, Receipted
+from kiosk.acquirer.journal_entries import Booking, Receipted
 from kiosk.acquirer.journal_file import JournalFile
 from kiosk.acquirer.operations import Kind
 
@@ -53,16 +53,15 @@ class SideTables(JournalFile):
                 },
             )
 
-    def receipt_totals(self, batch: int) -> list[Printed]:
-        """What was printed or shown of a batch; copies, and the same one twice, count once."""
+    def receipts_in(self, batch: int) -> list[Booking]:
+        """What was printed or shown of a batch, in the words of bookings; copies don't count."""
         with self._explained():
             rows = self._rows(
-                """SELECT kind, currency, count(*), sum(minor) FROM
-                   (SELECT DISTINCT ref, kind, number, minor, currency FROM receipts
-                    WHERE batch = ? AND NOT copy) GROUP BY kind, currency ORDER BY kind""",
+                """SELECT ref, kind, number, minor, currency FROM receipts
+                   WHERE batch = ? AND NOT copy ORDER BY rowid""",
                 batch,
             )
-        return [Printed(*row) for row in rows]
+        return [Booking.of(row) for row in rows]
 
     def receipts_of(self, ref: str) -> list[Receipted]:
         """What was printed or shown about `ref`, oldest first."""

@@ -6,7 +6,7 @@ asks again while one is open goes on with that one: a refund that was interrupte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal
@@ -35,7 +35,6 @@ from kiosk.app.outbox import Outbox
 from kiosk.domain.aftersale import (
     Comparison,
     Gap,
-    Kind,
     PlannedRefund,
     Refund,
     Sum,
@@ -51,6 +50,7 @@ from kiosk.domain.ports import Clock
 from kiosk.domain.receipt import CloseSlip, Outcome, Receipt
 
 __all__ = [
+    "About",
     "AfterSale",
     "Closed",
     "DisputeReason",
@@ -68,11 +68,21 @@ MAX_LINES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """Of a booking that differs: its order (empty where only the acquirer knows it), and the code by which
+    the acquirer declined it after it was accepted offline."""
+
+    order_ref: str
+    declined: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
-    """One batch held against the acquirer; `settled`: it is closed for good."""
+    """One batch held against the acquirer. `settled`: it is closed for good. `about`: by the ref of a gap."""
 
     comparison: Comparison
     settled: bool
+    about: Mapping[str, About]
 
 
 class AfterSale:
@@ -274,23 +284,37 @@ class AfterSale:
         """What came of a close that has its answer: the three sides of its batch."""
         asked = parse(task.exchange.body or b"", ReconciliationRequest, limit=MAX_RECONCILIATION_BYTES)
         answer = parse(task.answer or b"", ReconciliationAnswer, limit=MAX_RECONCILIATION_BYTES)
-        receipts: dict[Kind, Sum] = {
-            one.kind: Sum(one.count, one.minor)
-            for one in self._journal.receipt_totals(asked.closes)
-            if one.currency == asked.currency
-        }
         comparison = compare(
             asked.closes,
             asked.currency,
-            kiosk=totals_of((item.kind, item.minor) for item in asked.items),
+            kiosk={(item.ref, item.kind, item.number): item.minor for item in asked.items},
             acquirer={total.kind: Sum(total.count, total.amount.minor) for total in answer.totals},
             named=[
                 Gap(one.kind, "booking", one.kiosk, one.acquirer, one.ref, one.number)
                 for one in answer.differences
             ],
-            receipts=receipts,
+            receipts={
+                (one.ref, one.kind, one.number): one.minor
+                for one in self._journal.receipts_in(asked.closes)
+                if one.currency == asked.currency
+            },
         )
-        return Closed(comparison, settled=task.result == "settled")
+        return Closed(
+            comparison,
+            task.result == "settled",
+            {gap.ref: self._about(gap.ref, answer) for gap in comparison.gaps if gap.ref},
+        )
+
+    def _about(self, ref: str, answer: ReconciliationAnswer) -> About:
+        """What people need to know of a booking that differs."""
+        payment = self._journal.payment(ref)
+        if payment is None:
+            named = next((one.order_ref for one in answer.differences if one.ref == ref), "")
+            return About(named)
+        advice = next(iter(self._tasks(ref, "advice")), None)
+        word = None if advice is None else answer_of(advice)
+        declined = word is not None and word.result is Result.DECLINED
+        return About(payment.order.order_ref, word.code if word and declined else "")
 
     # --- slips ------------------------------------------------------------------------------------------
 

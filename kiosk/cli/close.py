@@ -41,11 +41,13 @@ def close(
 ) -> None:
     """Close the day: this kiosk's journal, the acquirer's books and the receipts side by side.
 
-    Every batch that is not closed is compared, the oldest first; one that differs stays open, and those after
-    it too. Nothing is closed while a payment or a refund is not final.
+    Every batch that is not closed is compared, the oldest first. One that the acquirer holds otherwise stays
+    open, and those after it too: run `kiosk journal recover`. Receipts keep nothing open: one that is missing
+    is named (`kiosk receipt` prints it), and so is one too many, as of an offline sale that the acquirer
+    declined (`kiosk offline --slips`). Nothing is closed while a payment or a refund is not final.
 
-    Exit code: 0 balanced, 10 different, 14 not closed (something is not final, or the acquirer does not
-    answer: run it again), 2 wrong use.
+    Exit code: 0 balanced, 10 something differs (its lines begin with `!`), 14 not closed (something is not
+    final, or the acquirer does not answer: run it again), 2 wrong use.
 
     Example: kiosk close --dry-run
     """
@@ -117,26 +119,35 @@ def _table(one: Closed) -> str:
         lines.append(f"  {NAMES[total.kind]:<14}" + "".join(f"{cell:>22}" for cell in told))
     if not found.totals:
         lines.append("  nothing was booked")
-    lines += [f"  ! {_gap(gap, found.currency)}" for gap in found.gaps]
+    lines += [f"  ! {_gap(gap, one)}" for gap in found.gaps]
     return "\n".join(lines)
 
 
-def _gap(gap: Gap, currency: str) -> str:
-    def told(minor: int | None) -> str:
-        return "nothing" if minor is None else str(Money(minor, currency))
+def _gap(gap: Gap, closed: Closed) -> str:
+    """A difference, and what to do about it, in one line."""
 
-    match gap.about:
-        case "booking":
-            number = f" no. {gap.number}" if gap.kind == "refund" else ""
-            sides = f"kiosk {told(gap.kiosk)}, acquirer {told(gap.other)}"
-            return f"{gap.kind}{number} of {gap.ref}: {sides}"
-        case "receipts":
-            return f"{NAMES[gap.kind]}: {told(gap.kiosk)} in the journal, receipts for {told(gap.other)}"
-        case "acquirer":
-            return (
-                f"{NAMES[gap.kind]}: the acquirer's sum {told(gap.other)} does not follow from its list "
-                f"(that gives {told(gap.kiosk)})"
-            )
+    def told(minor: int | None) -> str:
+        return "nothing" if minor is None else str(Money(minor, closed.comparison.currency))
+
+    if gap.about == "acquirer":
+        return (
+            f"{NAMES[gap.kind]}: the acquirer's sum {told(gap.other)} does not follow from its list "
+            f"(that gives {told(gap.kiosk)}): call the acquirer"
+        )
+    about = closed.about[gap.ref]
+    number = f" no. {gap.number}" if gap.kind == "refund" else ""
+    order = f"order {about.order_ref}, ref " if about.order_ref else ""
+    name = f"{gap.kind}{number} of {order}{gap.ref}"
+    if gap.about == "booking":
+        do = "call the acquirer" if gap.other is None else "run `kiosk journal recover`"
+        return f"{name}: kiosk {told(gap.kiosk)}, acquirer {told(gap.other)}: {do}"
+    if gap.kiosk is None and about.declined:
+        return (
+            f"{name}: the acquirer declined it ({about.declined}), and nothing was charged; its receipt says "
+            f"{told(gap.other)}: see `kiosk offline --slips`"
+        )
+    do = f": `kiosk receipt {gap.ref}` prints it" if gap.other is None else ""
+    return f"{name}: {told(gap.kiosk)} in the journal, receipt for {told(gap.other)}{do}"
 
 
 def _as_json(one: Closed) -> dict[str, Any]:
@@ -168,6 +179,8 @@ def _as_json(one: Closed) -> dict[str, Any]:
                 "kind": gap.kind,
                 "ref": gap.ref,
                 "number": gap.number,
+                "order_ref": one.about[gap.ref].order_ref if gap.ref else "",
+                "declined": one.about[gap.ref].declined if gap.ref else "",
                 "kiosk": money(gap.kiosk),
                 "other": money(gap.other),
             }

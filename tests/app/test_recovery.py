@@ -245,7 +245,7 @@ def test_what_the_acquirer_charged_although_it_is_declined_here_is_corrected(pat
     assert ([one.ref for one in found.corrected], found.adopted, found.differ) == ([effect.ref], (), ())
     with Journal(path) as journal:
         assert journal.payment(effect.ref).answer.result is Result.APPROVED
-        assert [(one.kind, one.minor) for one in journal.receipt_totals(BATCH)] == [("payment", 3850)]
+        assert [(one.kind, one.minor) for one in journal.receipts_in(BATCH)] == [("payment", 3850)]
     again = recover(path, books)
     assert (again.corrected, again.differ) == ((), ())
 
@@ -283,7 +283,7 @@ def test_the_same_amount_under_its_number_is_that_refund(path, given):
     task, halted = refund_of(path, effect)
     assert (task.result, task.minor, halted) == ("approved", 100, "")
     with Journal(path) as journal:
-        assert {one.kind: one.minor for one in journal.receipt_totals(BATCH)} == {"refund": 100}
+        assert {one.kind: one.minor for one in journal.receipts_in(BATCH)} == {"refund": 100}
 
 
 def test_another_amount_under_its_number_ends_it_declined_and_is_booked_as_a_correction(path, given):
