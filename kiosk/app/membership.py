@@ -7,6 +7,7 @@ looks. Whom the acquirer enrols but this kiosk can't keep is withdrawn there, by
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALREADY_HERE",
+    "Left",
     "Retention",
     "asked_of_acquirer",
     "consent_message",
     "enrol_at_acquirer",
     "enrol_here",
     "is_enrolled_already",
+    "sealing_key",
     "text_facts",
     "withdraw",
 ]
@@ -112,7 +115,7 @@ def enrol_at_acquirer(
 ) -> tuple[EnrolmentAnswer | None, str]:
     """Ask the acquirer, and keep whom it enrolled; without an answer, why there is none."""
     ref = new_ref(base.clock)
-    template = sealed_template(reference, ref, _sealing_key(base))
+    template = sealed_template(reference, ref, sealing_key(base))
     with base.journal() as journal:
         exchange = enrolment_request(
             base.terminal(), ref, consent=consent_message(consent), template=template,
@@ -166,7 +169,8 @@ def enrol_here(base: Base, record: PayerRecord) -> None:
     base.enrol(record)
 
 
-def _sealing_key(base: Base) -> PinKey:
+def sealing_key(base: Base) -> PinKey:
+    """The acquirer's key that templates are sealed for. OperatorError: its policy names none."""
     policy = base.stored_policy()
     if policy is None or policy.pin_key is None:
         raise OperatorError("the acquirer's policy names no key to seal a template for")
@@ -176,24 +180,36 @@ def _sealing_key(base: Base) -> PinKey:
 # --- leaving --------------------------------------------------------------------------------------------
 
 
-def withdraw(base: Base, token: str) -> tuple[bool, bool | None, str]:
-    """Forget a payer here and have the acquirer do so: (was here, the acquirer knew them, why not told).
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a withdrawal found: `here`, whether somebody was enrolled; `at_acquirer`, whether it knew them.
+
+    None: it has not confirmed it yet, and `why` says why; it is told as soon as it can be.
+    """
+
+    here: bool
+    at_acquirer: bool | None
+    why: str = ""
+
+
+def withdraw(base: Base, token: str) -> Left:
+    """Forget a payer here, at once, and have the acquirer do so.
 
     The withdrawal is on the disk before anything else: a cut after that is made good, here at the next start
-    and at the acquirer by the outbox. The second is None while the acquirer has not confirmed it.
+    and at the acquirer by the outbox.
     """
     base.withdrawals.add(token)
     here = _forget(base, token, "asked")
     if not base.has_acquirer:
-        return here, None, "no acquirer is set up here"
+        return Left(here, None, "no acquirer is set up here")
     try:
         told, why = asked_of_acquirer(base.client().send(withdrawal_request(token)))
     except OperatorError as error:
-        return here, None, str(error)
+        return Left(here, None, str(error))
     if told is None and why != "not_found":
-        return here, None, why
+        return Left(here, None, why)
     base.withdrawals.done(token)
-    return here, told is not None, ""
+    return Left(here, told is not None)
 
 
 def asked_of_acquirer(reply: Reply) -> tuple[PayerAnswer | None, str]:

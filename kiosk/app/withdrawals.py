@@ -39,7 +39,7 @@ class Withdrawals:
             raise OperatorError(
                 f"damaged ({error})",
                 where=str(self._path),
-                do="Withdraw again: `kiosk payers withdraw TOKEN`.",
+                do="Withdraw again: `kiosk forget --payer TOKEN`.",
             ) from None
 
     def add(self, token: str) -> None:

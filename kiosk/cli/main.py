@@ -13,10 +13,12 @@ from kiosk.cli import (
     audit,
     bench,
     close,
+    consent,
     demo,
     dispute,
     doctor,
     enrol,
+    forget,
     journal,
     keys,
     limits,
@@ -26,6 +28,7 @@ from kiosk.cli import (
     outbox,
     pay,
     payers,
+    privacy,
     receipt,
     refund,
     resolve,
@@ -72,7 +75,7 @@ for command in (
     run.run,
     pay.pay,
     enrol.enrol,
-    enrol.forget,
+    forget.forget,
     look.look,
     doctor.doctor,
     resolve.resolve,
@@ -92,7 +95,9 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(staff.app, name="staff")
+app.add_typer(consent.app, name="consent")
 app.add_typer(payers.app, name="payers")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(limits.app, name="limits")
 app.add_typer(journal.app, name="journal")
 app.add_typer(audit.app, name="audit")

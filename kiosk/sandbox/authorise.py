@@ -34,6 +34,7 @@ from kiosk.domain.errors import ProtocolError
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Result
 from kiosk.domain.ports import Clock
+from kiosk.sandbox.consents import end_if_over
 from kiosk.sandbox.files import read_json
 from kiosk.sandbox.keys import OwnKey
 from kiosk.sandbox.ledger import Attempt, Ledger, StoredAnswer
@@ -296,7 +297,7 @@ class Authoriser:
         named, person = self._payers().get(token), self.ledger.person(token)
         if token in self._declined or (named is not None and named.blocked):
             return "payer_blocked"
-        if person is not None and person.withdrawn_at is not None:
+        if person is not None and end_if_over(self.ledger, person, self.clock.utc_s()):
             return "payer_withdrawn"
         account = self.ledger.account(token)
         if account is None:

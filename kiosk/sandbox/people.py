@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Final
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from kiosk.acquirer.messages import VERSION, encode, parse
@@ -27,10 +24,11 @@ from kiosk.acquirer.operations import (
     TelemetryRequest,
 )
 from kiosk.acquirer.signing import VerifiedRequest
-from kiosk.domain.errors import OperatorError, ProtocolError
+from kiosk.domain.errors import ProtocolError
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
-from kiosk.sandbox.files import secret
+from kiosk.sandbox.consents import end_if_over, given_to, refusal
 from kiosk.sandbox.ledger import Person
+from kiosk.sandbox.templates import Templates
 
 __all__ = ["People"]
 
@@ -39,18 +37,14 @@ SAME_PERSON: Final = 0.6
 (`kiosk eval identify`)."""
 MARGIN: Final = 0.1
 LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
-NONCE_BYTES: Final = 12
 
 
 class People:
-    """Treats verified calls about persons; the key that seals templates is `people.key`."""
+    """Treats verified calls about persons."""
 
     def __init__(self, authoriser: Authoriser) -> None:
         self._authoriser, self._ledger, self._clock = authoriser, authoriser.ledger, authoriser.clock
-
-    @cached_property
-    def _seal(self) -> AESGCM:
-        return AESGCM(secret(self._authoriser.folder / "people.key"))
+        self._templates = Templates(authoriser.folder)
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -70,6 +64,12 @@ class People:
         takes "not found" for "nothing is held"."""
         if not self._holds(token):
             return problem(404, "not_found")
+        person = self._ledger.person(token)
+        if person is not None:
+            with self._ledger.transaction():
+                over = end_if_over(self._ledger, person, self._clock.utc_s())
+            if over:
+                self._ledger.wipe()
         return Treated(200, encode(self._held(token, withdrawing=False)))
 
     def withdrawal(self, token: str) -> Treated:
@@ -119,10 +119,9 @@ class People:
     # --- inside -----------------------------------------------------------------------------------------
 
     def _enrol(self, request: EnrolmentRequest, template: NDArray[np.float32]) -> EnrolmentAnswer:
-        if not request.consent.of_age:
-            return _not_enrolled(request, "refused", "under_age")
-        if request.consent.keep_until.timestamp() <= self._clock.utc_s():
-            return _not_enrolled(request, "refused", "consent_over")
+        why = refusal(request.consent, self._authoriser.folder, self._clock.utc_s())
+        if why:
+            return _not_enrolled(request, "refused", why)
         if any(score >= SAME_PERSON for score, _ in self._scores(request.model_id, template)):
             return _not_enrolled(request, "duplicate", "same_face")
         token = "pyr-" + "".join(secrets.choice(LETTERS) for _ in range(12))
@@ -133,7 +132,7 @@ class People:
             consent_ref=f"consent-{token[4:]}",
             consent=encode(request.consent),
             model_id=request.model_id,
-            template=self._sealed(token, template),
+            template=self._templates.seal(token, template),
             withdrawn_at=None,
         )
         self._ledger.enrol(person)
@@ -144,8 +143,8 @@ class People:
             result="enrolled",
             token=token,
             consent_ref=person.consent_ref,
-            masked_name=f"*{request.account[-1]}",
-            masked_account=f"*{token[-4:]}",
+            masked_name=person.masked_name,
+            masked_account=person.masked_account,
         )
 
     def _identify(self, request: IdentificationRequest, probe: NDArray[np.float32]) -> IdentificationAnswer:
@@ -165,8 +164,8 @@ class People:
             result="found",
             token=person.token,
             consent_ref=person.consent_ref,
-            masked_name=f"*{person.account[-1]}",
-            masked_account=f"*{person.token[-4:]}",
+            masked_name=person.masked_name,
+            masked_account=person.masked_account,
             score_band="high" if score >= SAME_PERSON + MARGIN else "medium",
         )
 
@@ -188,35 +187,24 @@ class People:
             token=token,
             state="withdrawn" if gone else "blocked" if self._authoriser.is_blocked(token) else "active",
             consent_ref=person.consent_ref,
-            masked_name=f"*{person.account[-1:]}",
-            masked_account=f"*{token[-4:]}",
+            masked_name=person.masked_name,
+            masked_account=person.masked_account,
             enrolled_at=_time(person.at) if person.at else None,
             withdrawn_at=None if person.withdrawn_at is None else _time(person.withdrawn_at),
             held=tuple(kind for kind, held in kinds if held),
+            consent=given_to(person),
         )
 
     def _scores(self, model_id: str, probe: NDArray[np.float32]) -> list[tuple[float, Person]]:
-        """The cosine with each reference of that network."""
-        found = []
+        """The cosine with each reference of that network, of those whose consent still holds."""
+        found, now_s = [], self._clock.utc_s()
         for person in self._ledger.people(model_id):
-            reference = self._opened(person)
+            if end_if_over(self._ledger, person, now_s):
+                continue
+            reference = self._templates.open(person.token, person.template or b"")
             if reference.shape == probe.shape:
                 found.append((float(reference @ probe), person))
         return found
-
-    def _sealed(self, token: str, template: NDArray[np.float32]) -> bytes:
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._seal.encrypt(nonce, template.astype("<f4").tobytes(), token.encode())
-
-    def _opened(self, person: Person) -> NDArray[np.float32]:
-        sealed = person.template or b""
-        try:
-            content = self._seal.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], person.token.encode())
-        except InvalidTag:
-            raise OperatorError(
-                f"the template of {person.token} can't be opened", do="Put the right people.key back."
-            ) from None
-        return np.frombuffer(content, "<f4").astype(np.float32)
 
 
 def _time(seconds: float) -> datetime:

@@ -262,8 +262,9 @@ def test_a_day_is_not_closed_while_a_payment_is_not_final(kiosk: Kiosk, books: R
 
 
 def test_whom_nobody_knows_can_t_be_withdrawn(kiosk: Kiosk, books: Running) -> None:
-    ran = kiosk("payers", "withdraw", "pyr-nobody", "--data-dir", books.folder)
-    assert (ran.code, "neither the acquirer nor this kiosk knows" in ran.err) == (2, True)
+    ran = kiosk("forget", "--payer", "pyr-nobody", "--data-dir", books.folder)
+    assert (ran.code, "nobody is enrolled as 'pyr-nobody', here or at the acquirer" in ran.err) == (2, True)
+    assert kiosk("outbox", "--data-dir", books.folder).out.startswith("nothing waits")
     ran = kiosk("payers", "show", "pyr-nobody", "--data-dir", books.folder)
     assert (ran.code, "neither the acquirer nor this kiosk knows" in ran.err) == (2, True)
 
@@ -271,9 +272,9 @@ def test_whom_nobody_knows_can_t_be_withdrawn(kiosk: Kiosk, books: Running) -> N
 def test_a_withdrawal_waits_while_the_acquirer_can_t_be_reached(kiosk: Kiosk, tmp_path: Path) -> None:
     with running(tmp_path):
         pass
-    ran = kiosk("payers", "withdraw", "pyr-1", "--data-dir", tmp_path)
-    assert ran.code == 14
-    assert "forgotten here; the acquirer is told when it can be reached" in ran.err
+    ran = kiosk("forget", "--payer", "pyr-1", "--data-dir", tmp_path)
+    assert (ran.code, ran.out) == (14, "pyr-1 was not enrolled here\n")
+    assert "is told that pyr-1 withdrew when it can be reached" in ran.err
     assert kiosk("outbox", "--data-dir", tmp_path).out == "waits     withdrawal of pyr-1\n"
     with running(tmp_path) as again:
         known = json.loads((tmp_path / "sandbox" / "acquirer.json").read_text())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -11,12 +13,15 @@ from kiosk.acquirer.operations import (
     ConsentMessage,
     EnrolmentAnswer,
     EnrolmentRequest,
+    GuardianMessage,
     IdentificationAnswer,
     IdentificationRequest,
     PayerAnswer,
     TelemetryAnswer,
     TelemetryRequest,
 )
+from kiosk.assets import assets_dir
+from kiosk.consent_texts import ConsentTexts
 from kiosk.domain.chain import GENESIS
 from kiosk.domain.limits import PinKey
 from kiosk.domain.payment import Result
@@ -36,6 +41,7 @@ def a_face(seed: int, like: np.ndarray | None = None) -> np.ndarray:
 
 
 MING, LAN = a_face(1), a_face(2)
+TEXT = ConsentTexts([assets_dir() / "consent"]).newest("zh-Hans")
 
 
 class Office(Shop):
@@ -49,21 +55,21 @@ class Office(Shop):
         key = self.authoriser.sealed_to.terms()
         return seal(face.astype("<f4").tobytes(), TEMPLATE_TYP, ref, PinKey(key.kid, key.key))
 
-    def enrol(self, face, *, of_age=True, days=365, model="net-1", account="wallet-ming", ref=None):
+    def enrol(self, face, *, days=365, model="net-1", account="wallet-ming", ref=None, **said):
         ref, now = ref or next(REFS), self.clock.utc_s()
-        consent = ConsentMessage(
-            text_version="v1",
-            text_sha256=GENESIS,
-            language="zh-Hans",
-            scope=("pay",),
-            given_at=utc(now),
-            keep_until=utc(now + days * 86_400),
-            of_age=of_age,
-        )
+        consent = {
+            "text_version": TEXT.version,
+            "text_sha256": TEXT.sha256,
+            "language": TEXT.language,
+            "scope": ("pay",),
+            "given_at": utc(now),
+            "keep_until": utc(now + days * 86_400),
+            "of_age": True,
+        }
         request = EnrolmentRequest(
             **self._identity(ref),
             operation="enrolment",
-            consent=consent,
+            consent=ConsentMessage(**consent | said),
             template=self.sealed(face, ref),
             model_id=model,
             account=account,
@@ -129,12 +135,57 @@ def test_the_same_face_again_is_a_duplicate_and_another_is_not(office):
     assert office.enrol(MING, model="net-2").result == "enrolled"  # cosines of two networks mean nothing
 
 
+SEEN = GuardianMessage(declared_at=utc(0), approved_by="7")
+
+
 @pytest.mark.parametrize(
-    ("change", "code"), [({"of_age": False}, "under_age"), ({"days": -1}, "consent_over")]
+    ("change", "code"),
+    [
+        ({"of_age": False}, "under_age"),
+        ({"days": -1}, "consent_over"),
+        ({"days": 4_000}, "consent_times"),
+        ({"given_at": utc(1_800_000_000)}, "consent_times"),
+        ({"scope": ("staff",)}, "not_for_payments"),
+        ({"text_sha256": GENESIS}, "unknown_text"),
+        ({"text_version": "v99"}, "unknown_text"),
+        ({"language": "en"}, "unknown_text"),
+    ],
 )
 def test_without_a_consent_that_holds_nobody_is_enrolled(office, change, code):
     answer = office.enrol(MING, **change)
     assert (answer.result, answer.code, office.ledger.people("net-1")) == ("refused", code, [])
+
+
+def test_a_child_is_enrolled_by_a_guardian_and_what_was_declared_is_kept(office):
+    told = office.enrol(MING, of_age=False, guardian=SEEN)
+    assert told.result == "enrolled"
+    held = parse(office.people.payer(told.token).body, PayerAnswer)
+    assert (held.consent.of_age, held.consent.guardian) == (False, SEEN)
+    assert held.consent.text_sha256 == TEXT.sha256
+
+
+def test_a_text_that_the_acquirer_publishes_counts_as_one_that_ships(office):
+    folder = office.folder / "consent" / "v2"
+    folder.mkdir(parents=True)
+    raw = (assets_dir() / "consent" / "v1" / "zh-Hans.json").read_bytes().replace(b'"v1"', b'"v2"')
+    (folder / "zh-Hans.json").write_bytes(raw)
+    told = office.enrol(MING, text_version="v2", text_sha256=hashlib.sha256(raw).hexdigest())
+    assert told.result == "enrolled"
+
+
+def test_a_consent_that_has_ended_is_a_withdrawal_whoever_asks_first(office):
+    paid, asked, found = (
+        office.enrol(face, days=1, account=f"wallet-{number}").token
+        for number, face in enumerate((MING, LAN, a_face(3)))
+    )
+    assert office.pay(an_effect(token=paid)).result is Result.APPROVED
+    office.clock.advance(86_400_000)
+    assert office.pay(an_effect(token=paid)).code == "payer_withdrawn"
+    held = parse(office.people.payer(asked).body, PayerAnswer)
+    assert (held.state, "template" in held.held) == ("withdrawn", False)
+    assert office.identify(a_face(3)).result == "not_found"
+    assert all(office.ledger.person(token).template is None for token in (paid, asked, found))
+    assert office.enrol(MING, account="wallet-ming").result == "enrolled"
 
 
 @pytest.mark.parametrize("face", [np.zeros(192, np.float32), 3 * MING, np.full(192, np.nan, np.float32)])
