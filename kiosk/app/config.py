@@ -44,6 +44,7 @@ Identifier = Annotated[
 ]
 """ISO 20022 Max35Text, without anything that needs escaping."""
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=70, description="1 to 70 characters in quotes")]
+Words = Annotated[str, msgspec.Meta(max_length=160, description="at most 160 characters in quotes")]
 Currency = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z", description='three capital letters in quotes, such as "CNY"')
 ]
@@ -199,6 +200,16 @@ class TillConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = 9600
 
 
+class PrivacyConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who answers for people's data here, as signs and reports name them (docs/privacy.md).
+
+    `controller` empty: `store.payee`. `contact`: a telephone number, an address, or both.
+    """
+
+    controller: Words = ""
+    contact: Words = ""
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file; one table a room."""
 
@@ -213,6 +224,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     screen: ScreenConfig = msgspec.field(default_factory=ScreenConfig)
     models: ModelsConfig = msgspec.field(default_factory=ModelsConfig)
     till: TillConfig = msgspec.field(default_factory=TillConfig)
+    privacy: PrivacyConfig = msgspec.field(default_factory=PrivacyConfig)
 
 
 def default_data_dir() -> Path:
