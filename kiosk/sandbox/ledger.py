@@ -1,4 +1,4 @@
-"""The sandbox's books: every statement of SQL is in this file.
+"""The sandbox's books: every statement of SQL is in this file and in `ledger_gallery`.
 
 Double entry: a debit is two postings that add up to zero, a reversal or a refund two more; postings are never
 changed. An attempt's row says what became of it; that one attempt of an order is approved is an index, and
@@ -18,6 +18,7 @@ from kiosk.acquirer.operations import Kind
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Result
+from kiosk.sandbox import ledger_gallery
 
 __all__ = ["Attempt", "Booked", "Ledger", "LedgerRow", "Person", "Refund", "StoredAnswer"]
 
@@ -157,6 +158,16 @@ class Person:
     template: bytes | None
     withdrawn_at: float | None
 
+    @property
+    def masked_name(self) -> str:
+        """For a screen: the acquirer knows no name, so it is the end of the account's."""
+        return f"*{self.account[-1:]}"
+
+    @property
+    def masked_account(self) -> str:
+        """For a screen and a receipt."""
+        return f"*{self.token[-4:]}"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
@@ -202,11 +213,12 @@ class Ledger:
                 raise OperatorError(
                     "books of another release", where=str(path), do="Move them away; new ones are begun."
                 )
-            self._db.executescript(SCHEMA)
+            self._db.executescript(SCHEMA + ledger_gallery.SCHEMA)
             self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
             self._db.close()
             raise _unusable(path, error) from None
+        self.gallery = ledger_gallery.GalleryBooks(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -524,6 +536,15 @@ class Ledger:
             "SELECT * FROM people WHERE model_id = ? AND template IS NOT NULL", (model_id,)
         )
         return [Person(*row) for row in rows]
+
+    def people_in(self, segment: int) -> list[Person]:
+        """Everybody who stands in a segment of the gallery."""
+        rows = self._db.execute(
+            """SELECT people.* FROM placed JOIN people ON people.token = placed.token
+               WHERE segment = ? ORDER BY placed.token""",
+            (segment,),
+        )
+        return [Person(*row) for row in rows.fetchall()]
 
     def withdraw(self, token: str, at: float) -> None:
         """Delete a person's template; what they paid stays. Once more changes nothing.

@@ -35,7 +35,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.sandbox.files import explained, read_json, write
 from kiosk.sandbox.repository_keys import KeyFiles, name_of
 
-__all__ = ["KEEP_S", "LANES", "Repository", "State", "Target"]
+__all__ = ["KEEP_S", "LANES", "Repository", "State", "Target", "TargetFile", "described"]
 
 KEEP_S: Final = 600.0
 """How long a file outlives what refers to it: a segment takes that long at 16 kbit/s."""
@@ -69,7 +69,7 @@ S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 class Target:
     """A file to be published, and what is signed beside its length and hash."""
 
-    content: bytes | bytearray
+    content: bytes
     custom: dict[str, Any] | None = None
 
 
@@ -89,6 +89,13 @@ class State:
     def delegator(self, role: str) -> Root | Targets:
         """Who says which keys a role has."""
         return self.roles["targets"].signed if role in LANES else self.root.signed
+
+
+def described(path: str, target: Target) -> TargetFile:
+    """What is signed of a file."""
+    more = {} if target.custom is None else {"custom": target.custom}
+    digest = hashlib.sha256(target.content).hexdigest()
+    return TargetFile(len(target.content), {"sha256": digest}, path, more)
 
 
 class Repository:
@@ -151,14 +158,11 @@ class Repository:
 
     def put(self, path: str, target: Target) -> TargetFile:
         """Write a file under the name that its hash gives it; `release` publishes it."""
-        content = bytes(target.content)
-        made = TargetFile(len(content), {"sha256": hashlib.sha256(content).hexdigest()}, path)
-        if target.custom is not None:
-            made.unrecognized_fields["custom"] = target.custom
+        made = described(path, target)
         place = self._targets / _name(made)
         with explained(place):
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(place, content)
+        write(place, target.content)
         return made
 
     def content(self, target: TargetFile) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # public, but not in an __all__
+from securesystemslib.signer import CryptoSigner
 
 from kiosk.domain.errors import OperatorError
 from kiosk.sandbox.files import explained, write
