@@ -64,6 +64,20 @@ Address = Annotated[
 ]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="a whole number from 1 to 65535")]
 
+PollSeconds = Annotated[
+    float, msgspec.Meta(ge=5, le=45, description="a number of seconds from 5 to 45")
+]
+Hours = Annotated[float, msgspec.Meta(gt=0, le=720, description="a number of hours above 0, at most 720")]
+References = Annotated[
+    int, msgspec.Meta(ge=1, le=8_000_000, description="a whole number of references, 1 to 8000000")
+]
+RepositoryUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(https?://[^\s?#@]{1,200})?\Z",
+        description='an http(s) address in quotes, or "" for the acquirer\'s',
+    ),
+]
 CameraPin = Annotated[
     str,
     msgspec.Meta(
@@ -152,6 +166,22 @@ class OfflineConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         )
 
 
+class GalleryConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The gallery that the acquirer publishes (docs/gallery.md).
+
+    `repository_url`: where; empty: `repo/` at the acquirer's address. `root_file`: the root that is believed;
+    empty: root.json in the data folder. Without one nothing is synced. `poll_s`: how often deletions are
+    asked for. `time_to_live_h`: without a word from the repository for so long, nobody pays by face.
+    `warn_at_references`: stored references from which the doctor warns.
+    """
+
+    repository_url: RepositoryUrl = ""
+    root_file: str = ""
+    poll_s: PollSeconds = 30.0
+    time_to_live_h: Hours = 72.0
+    warn_at_references: References = 100_000
+
+
 class CameraConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`source`: `pi`, `pi:1`, `/dev/video0`; in demo and test also a picture, a folder or a video.
 
@@ -219,6 +249,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     key: KeyConfig = msgspec.field(default_factory=KeyConfig)
     limits: LimitsConfig = msgspec.field(default_factory=LimitsConfig)
     offline: OfflineConfig = msgspec.field(default_factory=OfflineConfig)
+    gallery: GalleryConfig = msgspec.field(default_factory=GalleryConfig)
     camera: CameraConfig = msgspec.field(default_factory=CameraConfig)
     vision: VisionConfig = msgspec.field(default_factory=VisionConfig)
     screen: ScreenConfig = msgspec.field(default_factory=ScreenConfig)

@@ -11,6 +11,8 @@ acquirer, policy. `open_kiosk` adds journal, workers and the kernel: a kiosk tha
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,10 +31,12 @@ from kiosk.acquirer.trust import Trust, load_trust
 from kiosk.app.audit import Audit, Value, What
 from kiosk.app.camera import Cameras
 from kiosk.app.config import Config, default_data_dir, load
+from kiosk.app.freshness import Freshness
 from kiosk.app.gallery_keeper import GalleryKeeper
 from kiosk.app.kernel import Kernel, LookChallenge, LookDone, Looker, People, Setting
 from kiosk.app.limits import MerchantLimits
 from kiosk.app.look import CameraLooker
+from kiosk.app.membership import Retention
 from kiosk.app.offline import OfflineSales
 from kiosk.app.outbox import Outbox
 from kiosk.app.people import EnrolledPeople
@@ -159,6 +163,16 @@ class Base:
         """Delete a payer from memory and disk; False when nobody has that token."""
         return self.enrolled.forget(token)
 
+    @cached_property
+    def freshness(self) -> Freshness:
+        """Whether the gallery is still in step with the acquirer's."""
+
+        def stored() -> float | None:
+            status = self.enrolled.store.status()
+            return status.fresh_at_s if status else None
+
+        return Freshness(self.clock, 3600 * self.config.gallery.time_to_live_h, stored)
+
     # --- acquirer ---
 
     @cached_property
@@ -199,6 +213,13 @@ class Base:
             own = TlsIdentity(self.tls_key.file, self.tls_key.password) if mark else None
             self._tls_made = mark, Tls(self.trust.tls or TlsTrust(), own)
         return self._tls_made[1]
+
+    def secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
+        """TLS as with the acquirer, for other files that it serves. OSError: no handshake."""
+        tls = self._tls()
+        if tls is None:
+            raise ValueError("the acquirer's address is not https")
+        return tls.wrap(sock, host)
 
     def client(self, key: KeyPort | None = None) -> AcquirerClient:
         """A client that signs with `key`, or with the one that signs now: for one call, not for ever."""
@@ -382,6 +403,9 @@ class Kiosk:
     base: Base
     kernel: Kernel
     looker: CameraLooker
+    people: EnrolledPeople
+    journal: Journal
+    offline: OfflineSales
     policy_problem: str
 
     @property
@@ -397,6 +421,7 @@ class Books:
     kernel: Kernel
     journal: Journal
     outbox: Outbox
+    offline: OfflineSales
     policy_problem: str
 
 
@@ -444,11 +469,16 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
         always=base.config.vision.challenge == "always",
     )
     base.enrolled.store.tidy()
+    retention = Retention(base, lambda: people.take(base.gallery))
     people = EnrolledPeople(base.gallery, base.changed_gallery)
+    retention.tick()
     with _open_kernel(base, looker, people, till or NoTill()) as books:
         try:
             base.enrolled.check_follows(books.journal)
-            yield Kiosk(base, books.kernel, looker, books.policy_problem)
+            books.kernel.gallery_is_stale = base.freshness.is_stale
+            yield Kiosk(
+                base, books.kernel, looker, people, books.journal, books.offline, books.policy_problem
+            )
         finally:
             looker.close()
 
@@ -486,17 +516,18 @@ def _open_kernel(base: Base, looker: Looker, people: People, till: TillLink) -> 
             check_key=base.check_key,
         )
         kernel.merchant = base.limits.in_force
-        kernel.offline = OfflineSales(
+        offline = OfflineSales(
             journal,
             base.clock,
             own=base.config.offline.setting(),
             setting=lambda: kernel.setting,
             merchant=kernel.merchant,
             key=base._key_now,
-        ).accept
+        )
+        kernel.offline = offline.accept
         outbox = Outbox(journal, workers, base.clock, kernel.post, base.withdrawals)
         kernel.on_tick.append(outbox.tick)
         try:
-            yield Books(base, kernel, journal, outbox, problem)
+            yield Books(base, kernel, journal, outbox, offline, problem)
         finally:
             workers.close()
