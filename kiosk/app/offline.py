@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 
 from kiosk.acquirer.journal import Journal, Task
 from kiosk.acquirer.offline import local_approval, seal_sale
@@ -17,12 +18,14 @@ from kiosk.acquirer.signing import SigningKey
 from kiosk.app.aftersale import answer_of
 from kiosk.app.kernel import Setting
 from kiosk.domain import limits
-from kiosk.domain.offline import Doubt, OfflineSetting, Sale, Waiting, refusal
+from kiosk.domain.limits import OfflineCaps
+from kiosk.domain.money import Money
+from kiosk.domain.offline import Doubt, OfflineSetting, Sale, Waiting, caps_in_force, refusal
 from kiosk.domain.payment import Answer, Authorise, Result
 from kiosk.domain.ports import Clock
 from kiosk.domain.receipt import OFFLINE_CODE
 
-__all__ = ["OfflineSales", "StoredSale", "stored_sales", "waiting"]
+__all__ = ["OfflineSales", "StoredSale", "stored_sales", "waiting", "why"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,34 @@ def waiting(tasks: Sequence[Task]) -> Waiting:
     )
 
 
+_WHY: Final = {
+    Doubt.SWITCHED_OFF: "offline sales are off here (offline.enabled)",
+    Doubt.NOT_SIGNED: "the acquirer's policy allows no offline sales",
+    Doubt.POLICY_EXPIRED: "the acquirer's policy has expired",
+    Doubt.FACE_NOT_ALLOWED: "the acquirer's policy allows no payment by face now",
+    Doubt.CURRENCY: "the acquirer's policy is in another currency",
+    Doubt.CLOCK: "the clock is before what the journal already holds",
+    Doubt.PIN: "it needs a PIN, which only the acquirer can check",
+    Doubt.PAYER: "the acquirer's last word about this payer, at this kiosk, was no approval",
+}
+
+
+def why(doubt: Doubt, amount: Money, stored: Waiting, caps: OfflineCaps | None) -> str:
+    """The reason for staff, with the cap (`caps`: those in force) and what is `stored` where that is it."""
+    if caps is None or doubt in _WHY:
+        return _WHY.get(doubt, str(doubt))
+
+    def money(minor: int) -> Money:
+        return Money(minor, amount.currency)
+
+    return {
+        Doubt.OVER_AMOUNT: f"one sale may be {money(caps.per_payment)} at most",
+        Doubt.OVER_COUNT: f"{stored.count} sales wait to be forwarded, of {caps.count} that may",
+        Doubt.OVER_TOTAL: f"{money(stored.minor)} wait to be forwarded, of {money(caps.total)} that may",
+        Doubt.OVER_AGE: f"a sale waits for longer than {caps.age_s / 3600:.3g} h",
+    }[doubt]
+
+
 class OfflineSales:
     """Give `accept` to the kernel as its `offline`. `key`: the one that signs now; `setting`: the kernel's.
 
@@ -72,6 +103,8 @@ class OfflineSales:
         self._setting, self._merchant, self._key = setting, merchant, key
         self.doubt: Doubt | None = None
         """Why the last sale that could not be sent was not accepted."""
+        self.why = ""
+        """The same in words, for staff: which cap, how much waits."""
 
     def accept(self, effect: Authorise) -> Answer | None:
         """The answer in the acquirer's name, in the journal already; None: nothing is accepted.
@@ -109,14 +142,18 @@ class OfflineSales:
             in_good_standing=self._journal.last_word(token) is Result.APPROVED,
             pin=effect.pin is not None or self._needs_pin(effect, policy),
         )
-        return refusal(
+        stored = waiting(self._journal.open_tasks())
+        doubt = refusal(
             sale,
-            waiting(self._journal.open_tasks()),
+            stored,
             policy=policy,
             setting=self._own,
             now_s=now,
             latest_s=self._journal.latest_s(),
         )
+        caps = caps_in_force(policy.offline, self._own) if policy and policy.offline else None
+        self.why = "" if doubt is None else why(doubt, sale.amount, stored, caps)
+        return doubt
 
     def _needs_pin(self, effect: Authorise, policy: limits.Policy | None) -> bool:
         layers = (self._merchant(), effect.payer.limits, *((policy.ceiling, policy.law) if policy else ()))

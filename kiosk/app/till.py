@@ -53,7 +53,7 @@ from kiosk.domain.till import (
 )
 from kiosk.till.key import KEY_NAME, read_key
 
-__all__ = ["TillDesk", "open_till", "till_key_file"]
+__all__ = ["TillDesk", "open_till", "till_desk", "till_key_file"]
 
 MAX_HEARD: Final = 64
 """Requests that may wait for the kernel's thread; one more is answered with `busy` at once."""
@@ -310,24 +310,29 @@ def _order_of(state: State) -> Order | None:
     return None if isinstance(state, Idle) else state.order
 
 
-@contextmanager
-def open_till(base: Base) -> Iterator[TillDesk]:
-    """The desk, and the wire that the configuration names for it: none, TCP or a serial line.
+def till_desk(base: Base) -> TillDesk:
+    """The desk for `open_kiosk`; it hears tills once `open_till` has opened their wire."""
+    store = base.config.store
+    return TillDesk(payee=store.payee, currency=store.currency, language=base.config.screen.language)
 
-    The desk goes into `open_kiosk`; tills are heard once it has joined the kernel.
+
+@contextmanager
+def open_till(base: Base, desk: TillDesk) -> Iterator[None]:
+    """The wire that the configuration names for the desk: none, TCP or a serial line.
+
+    Opened after the kiosk, which says when another one runs on the same data folder; that one holds the wire
+    too, and the wire's words would blame the port.
 
     Raises:
         OperatorError: no key, or the address can't be listened on.
     """
-    store = base.config.store
-    desk = TillDesk(payee=store.payee, currency=store.currency, language=base.config.screen.language)
     wire = _wire(base)
     if wire is None:
-        yield desk
+        yield
         return
-    wire.open(desk.heard)
     try:
-        yield desk
+        wire.open(desk.heard)
+        yield
     finally:
         wire.close()
 

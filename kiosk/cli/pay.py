@@ -78,6 +78,7 @@ REFUSALS: Final = {
     Reason.PIN_NEEDED: "the amount needs a PIN, and the acquirer gave no key to seal one; pay another way",
     Reason.LOCKED: "too many wrong tries: payment by face is closed for some minutes; pay another way",
     Reason.FACE_NOT_ALLOWED: "payment by face is not allowed for this order here and now",
+    Reason.GALLERY_STALE: "this kiosk was offline for too long; kiosk gallery status says since when",
 }
 
 
@@ -250,6 +251,11 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
             return f"order {order.order_ref} was paid elsewhere: don't take it again; nothing was charged now"
         case Declined(answer=answer):
             return f"declined by the acquirer: {reason(answer.code)}; nothing was charged"
+        case NotSent() if kiosk.offline.why:
+            return (
+                "not sent: the acquirer can't be reached; nothing was charged"
+                f" (and nothing is sold offline: {kiosk.offline.why})"
+            )
         case NotSent():
             return "not sent: the acquirer can't be reached; nothing was charged"
         case Sent(ref=ref) | Unknown(ref=ref) | Reversing(ref=ref):
@@ -329,6 +335,7 @@ def _as_json(state: State, order: Order, kiosk: Kiosk, code: Exit) -> dict[str, 
         "rrn": answer.rrn if answer else None,
         "code": answer.code if answer else _wrong_pin(state),
         "reason": str(refusal.reason) if refusal else None,
+        "not_offline": kiosk.offline.doubt,
         "liveness": str(look.outcome) if look else None,
         "frames_used": look.frames_used if look else 0,
         "challenges": [{"kind": str(one.kind), "outcome": str(one.outcome)} for one in kiosk.looker.answered],

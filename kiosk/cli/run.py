@@ -38,7 +38,7 @@ def run(
     """
     from kiosk.app.front import Front, crash_on_bugs, shop_of
     from kiosk.app.memory import stay_resident
-    from kiosk.app.till import open_till
+    from kiosk.app.till import open_till, till_desk
     from kiosk.app.wiring import open_base, open_kiosk
     from kiosk.ui.window import application, has_display, run_window
 
@@ -62,7 +62,8 @@ def run(
         stay_resident()
         base.note("start", version=__version__, models=base.manifest.fingerprint)
         app = application()
-        with open_till(base) as desk, open_kiosk(base, camera=camera, till=desk) as kiosk:
+        desk = till_desk(base)
+        with open_kiosk(base, camera=camera, till=desk) as kiosk, open_till(base, desk):
             if kiosk.policy_problem:
                 left = "the stored one is used" if kiosk.kernel.setting.policy else "nobody pays by face"
                 complain(f"the acquirer gave no policy now ({kiosk.policy_problem}); {left}")

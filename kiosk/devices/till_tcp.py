@@ -8,6 +8,7 @@ till out: where there is no room, the oldest connection that has not logged in g
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -109,10 +110,15 @@ class TcpTill:
             listener.listen()
         except OSError as error:
             listener.close()
+            taken = error.errno == errno.EADDRINUSE
             raise OperatorError(
-                f"no till can be listened for ({error.strerror})",
+                "another program listens there already, perhaps another kiosk"
+                if taken
+                else f"no till can be listened for ({error.strerror})",
                 where=f"{self._address} port {self._wanted_port}",
-                do="Set till.address and till.port to an address of this machine and a free port.",
+                do="Stop it, or set till.port to a free port."
+                if taken
+                else "Set till.address to an address of this machine and till.port to a free port.",
             ) from None
         for sock in (listener, self._woken, self._waker):
             sock.setblocking(False)

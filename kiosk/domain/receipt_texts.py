@@ -175,6 +175,9 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
             "too_old": "forwarded too late",
             "reversed": "was undone before",
             "not_sent": "provider could not be reached",
+            "recovered": "its reason was lost",
+            "other_content": "another refund has its number",
+            "sequence_reused": "the journal was an older copy",
         },
     ),
     "zh-Hans": Texts(
@@ -261,6 +264,9 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
             "too_old": "上送过迟",
             "reversed": "此前已撤销",
             "not_sent": "无法连接支付机构",
+            "recovered": "原因已丢失",
+            "other_content": "该序号已有其他退款",
+            "sequence_reused": "账本为较旧副本",
         },
     ),
     "ar": Texts(
@@ -350,6 +356,9 @@ LANGUAGES: Final[Mapping[str, Texts]] = {
             "too_old": "أُرسل متأخرًا",
             "reversed": "أُلغي من قبل",
             "not_sent": "تعذر الوصول إلى المزوّد",
+            "recovered": "ضاع سببه",
+            "other_content": "لاسترداد آخر رقمه",
+            "sequence_reused": "كان السجل نسخة أقدم",
         },
     ),
 }

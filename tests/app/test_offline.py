@@ -315,7 +315,9 @@ def test_sales_are_forwarded_in_their_order_and_a_declined_one_is_shown(shop: Of
         declined = declined_offline(setting, payment, tasks)
         assert (declined and declined.outcome) == slip
         copy = of_payment(setting, payment, tasks)
-        assert (copy.outcome, copy.copy) == (Outcome.OFFLINE, True)
+        became = Outcome.OFFLINE_NOT_CHARGED if slip else Outcome.OFFLINE_CHARGED
+        assert (copy.outcome, copy.copy) == (became, True)
+        assert copy.code == ("payer_blocked" if slip else "")
         assert copy.rrn == ("" if slip else "000000000002")
         assert of_refund(setting, payment, tasks, 1) is None
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from kiosk.acquirer.client import Lost, ReversalConfirmed, Unsent, Verified
+from kiosk.acquirer.operations import refund_request
 from kiosk.app.till import MAX_HEARD, MAX_RETURNED, TillDesk
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
@@ -31,6 +33,7 @@ from kiosk.domain.payment import (
 )
 from kiosk.domain.till import Abort, AskStatus, Diagnose, OpenPayment, Outcome, Request, Told
 
+from ..acquirer.parts import TERMINAL
 from .test_kernel import APPROVED, Shop, unit
 
 
@@ -115,6 +118,40 @@ def test_an_end_without_a_charge_is_told_with_its_reason(
     shop.reply(reply)  # type: ignore[arg-type]
     ((_, told),) = shop.one.answers
     assert (told.outcome, told.code) == (outcome, code)
+
+
+def test_what_was_given_back_since_is_told_with_an_order_that_stays_approved(shop: Counter) -> None:
+    shop.order()
+    shop.press()
+    shop.reply(APPROVED)
+    (payment,) = shop.journal.payments(1)
+    assert (shop.one.answers[-1][1].standing, shop.one.answers[-1][1].refunded) == ("", None)
+    for number, minor, standing, refunded in (
+        (1, 1_000, "refunded_in_part", 1_000),
+        (2, 2_850, "refunded_in_full", 3_850),
+    ):
+        exchange = refund_request(
+            TERMINAL,
+            payment.ref,
+            "A-1",
+            Money(minor, "CNY"),
+            number=number,
+            reason="customer",
+            approved_by="7",
+            sequence=shop.journal.next_sequence(),
+            batch=1,
+            created_utc=shop.clock.utc_s(),
+            previous=shop.journal.last_hash,
+        )
+        day = date.fromisoformat(payment.day)
+        shop.journal.open_task(exchange, payment.order, token=payment.token, day=day, minor=minor)
+        shop.journal.conclude_task(exchange.idempotency_key or "", "approved", b'{"result":"approved"}')
+        shop.hear(AskStatus(f"s{number}", "A-1"))
+        shop.order(f"p{number}")
+        for _, told in shop.one.answers[-2:]:
+            assert told.outcome is Outcome.APPROVED, "one order is one payment, whatever became of it"
+            assert (told.standing, told.refunded) == (standing, Money(refunded, "CNY"))
+            assert any("REFUNDED" in line for line in told.receipt)
 
 
 def test_what_is_not_final_is_news_and_never_an_answer(shop: Counter) -> None:

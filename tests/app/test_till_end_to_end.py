@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kiosk.app.till import open_till
+from kiosk.app.till import open_till, till_desk
 from kiosk.app.wiring import Kiosk, open_base, open_kiosk
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Confirm, Identified, Offered, PayWithFace, Sent, State
@@ -80,8 +80,8 @@ def counter(folder: Path, wire: str, tmp_path: Path) -> Iterator[Counter]:
 
     with (
         open_base(folder, config) as base,
-        open_till(base) as desk,
-        open_kiosk(base, camera=str(PROBE), till=desk) as kiosk,
+        open_kiosk(base, camera=str(PROBE), till=(desk := till_desk(base))) as kiosk,
+        open_till(base, desk),
     ):
         desk.join(kiosk.kernel)
         one = Counter(kiosk, connect)

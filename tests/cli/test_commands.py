@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -150,9 +152,18 @@ def test_the_kiosk_comes_up_and_goes_down_when_told(shop: Running) -> None:
     assert (process.returncode, err) == (0, "")
 
 
-def test_two_kiosks_do_not_share_a_data_folder(kiosk: Kiosk, shop: Running) -> None:
+def test_two_kiosks_share_neither_a_data_folder_nor_a_till_s_port(
+    kiosk: Kiosk, shop: Running, tmp_path: Path
+) -> None:
+    key, config = tmp_path / "till.key", tmp_path / "till.toml"
+    assert kiosk("till", "key", "--out", key, "--data-dir", shop.folder).code == 0
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    config.write_text(f'[till]\nlink = "tcp"\nport = {port}\nkey_file = "{key}"\n')
+    run = ("run", "--windowed", "--config", config)
     process = subprocess.Popen(
-        command("run", "--windowed", "--data-dir", shop.folder),
+        command(*run, "--data-dir", shop.folder),
         env=OFFSCREEN,
         stdout=subprocess.PIPE,
         text=True,
@@ -164,6 +175,23 @@ def test_two_kiosks_do_not_share_a_data_folder(kiosk: Kiosk, shop: Running) -> N
         ran = kiosk("pay", "--camera", probe, "--amount", "1.00", "--data-dir", shop.folder)
         assert ran.code == 2
         assert "another kiosk is running" in ran.err
+        other = shutil.copytree(shop.folder, tmp_path / "other", ignore=shutil.ignore_patterns("journal*"))
+        for folder, told in (
+            (shop.folder, f"{shop.folder}: another kiosk is running on this data folder. Stop it"),
+            (
+                tmp_path / "other",
+                f"port {port}: another program listens there already, perhaps another kiosk",
+            ),
+        ):
+            second = subprocess.run(
+                command(*run, "--data-dir", folder),
+                check=False,
+                env=OFFSCREEN,
+                capture_output=True,
+                text=True,
+            )
+            assert (second.returncode, second.stdout) == (2, "")
+            assert told in second.stderr
     finally:
         process.terminate()
         process.communicate(timeout=20)

@@ -477,9 +477,13 @@ def test_a_length_that_no_frame_has_ends_the_connection(tcp: TcpRig) -> None:
 
 
 def test_an_address_that_is_not_ours_or_is_in_use_is_the_operator_s_to_mend(tcp: TcpRig) -> None:
-    for address, port in (("203.0.113.1", 4880), ("127.0.0.1", tcp.wire.port), ("::ffff:203.0.113.1", 1)):
+    for address, port, told in (
+        ("203.0.113.1", 4880, r"till\.address"),
+        ("127.0.0.1", tcp.wire.port, r"another program listens there already, perhaps another kiosk"),
+        ("::ffff:203.0.113.1", 1, r"till\.address"),
+    ):
         wire = TcpTill(address, port, key=KEY, poi_id="T-1", clock=tcp.clock)
-        with pytest.raises(OperatorError, match=r"till\.address"):
+        with pytest.raises(OperatorError, match=told):
             wire.open(tcp.heard)
         wire.close()
 
