@@ -19,6 +19,7 @@ from kiosk.cli import (
     doctor,
     enrol,
     forget,
+    gallery,
     journal,
     keys,
     limits,
@@ -100,6 +101,7 @@ app.add_typer(payers.app, name="payers")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(limits.app, name="limits")
 app.add_typer(journal.app, name="journal")
+app.add_typer(gallery.app, name="gallery")
 app.add_typer(audit.app, name="audit")
 app.add_typer(till.app, name="till")
 sandbox.app.command("till")(sandbox_till.till)
