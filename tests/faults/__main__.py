@@ -137,7 +137,8 @@ def _table(schedules: Summary, toll: Toll, found: dict[str, Any]) -> str:
         *((f"    {name}", f"{n:,}") for name, n in met.most_common() if not name.startswith("attempt")),
         ("kill -9", f"{toll.kills:,} ({toll.by_victim})"),
         ("  time", f"{toll.seconds:,.0f} s"),
-        ("  attempts to pay", f"{toll.attempts:,} ({toll.approved:,} approved)"),
+        ("  attempts to pay", f"{toll.attempts:,} ({toll.approved:,} approved, {toll.offline:,} offline)"),
+        ("  refunds", f"{toll.refunds.total():,} ({toll.refunds['approved']:,} approved)"),
         *((name, f"{found['by_kind'][kind]:,}") for kind, name in ZEROS.items()),
     ]  # fmt: skip
     lines = [f"{name:<50} {value}" for name, value in rows]
