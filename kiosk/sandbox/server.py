@@ -22,7 +22,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kiosk.acquirer.messages import Operation
@@ -44,14 +45,14 @@ from kiosk.domain.payment import Result
 from kiosk.sandbox.aftersale import Aftersale
 from kiosk.sandbox.authorise import Authoriser, Treated, problem
 from kiosk.sandbox.ca import Authority, peer
-from kiosk.sandbox.epochs import Epochs
 from kiosk.sandbox.faults import Fault, FaultPlan, Kind
 from kiosk.sandbox.files import only_one, write
-from kiosk.sandbox.gallery_keys import REGION, GalleryKeys
+from kiosk.sandbox.gallery_keys import GalleryKeys
 from kiosk.sandbox.keys import DEV, OwnKey, Terminals
 from kiosk.sandbox.ledger import Ledger
 from kiosk.sandbox.people import People
 from kiosk.sandbox.policy import publish_scheme
+from kiosk.sandbox.publishing import Publishing
 
 __all__ = ["CRASHED", "ROUTES", "home", "serve"]
 
@@ -136,7 +137,6 @@ def serve(
         policy_key = OwnKey(folder / "policy.key", "pol")
         _publish(folder, base_url, acquirer_key, policy_key, authority)
         publish_scheme(folder)
-        Epochs(folder).begin(REGION)
         clock = _SystemClock()
         authoriser = Authoriser(
             ledger,
@@ -149,8 +149,10 @@ def serve(
             pin=pin,
         )
         authoriser.policy()  # a policy.json or payers.json that can't be used is said now
+        publishing = Publishing(folder, ledger, clock)
         front = _Front(
             base_url,
+            publishing=publishing,
             authoriser=authoriser,
             key=acquirer_key,
             terminals=Terminals(folder, data_dir),
@@ -171,7 +173,8 @@ def serve(
             timeout_graceful_shutdown=1,
             ssl_context_factory=(lambda *_: secured) if secured else None,
         )
-        _Server(config, lambda: ready(base_url)).run(sockets=[listening])
+        with publishing:
+            _Server(config, lambda: ready(base_url)).run(sockets=[listening])
 
 
 class _SystemClock:
@@ -248,6 +251,7 @@ class _Front:
         base_url: str,
         *,
         authoriser: Authoriser,
+        publishing: Publishing,
         key: OwnKey,
         terminals: Terminals,
         clock: _SystemClock,
@@ -255,7 +259,7 @@ class _Front:
         hardware_only: bool = False,
         authority: Authority | None = None,
     ) -> None:
-        self._authority = authority
+        self._authority, self._publishing = authority, publishing
         self._base_url, self._authoriser, self._clock = base_url, authoriser, clock
         self._signer = Signer(key, clock)
         self._aftersale, self._people = Aftersale(authoriser, terminals.find), People(authoriser)
@@ -268,7 +272,12 @@ class _Front:
 
     def app(self) -> Starlette:
         routes = [Route(route.path, self._asked(route), methods=[route.method]) for route in ROUTES]
-        return Starlette(routes=[*routes, Route("/sandbox/faults", self._faults, methods=["POST"])])
+        routes += [
+            Route("/sandbox/faults", self._faults, methods=["POST"]),
+            Route("/repo/metadata/timestamp.json", self._timestamp),
+        ]
+        published = StaticFiles(directory=self._publishing.repository)
+        return Starlette(routes=[*routes, Mount("/repo", published)])
 
     # --- endpoints --------------------------------------------------------------------------------------
 
@@ -298,6 +307,11 @@ class _Front:
         except OperatorError as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({"faults": wanted})
+
+    async def _timestamp(self, _: Request) -> Response:
+        """The one published file that changes under its name: read whole, not by a length found before."""
+        content = (self._publishing.repository / "metadata" / "timestamp.json").read_bytes()
+        return Response(content, media_type=JSON, headers={"Cache-Control": "no-cache"})
 
     # --- one call ---------------------------------------------------------------------------------------
 
@@ -384,7 +398,9 @@ class _Front:
             case "payer":
                 return self._people.payer(about)
             case "withdrawal":
-                return self._people.withdrawal(about)
+                withdrawn = self._people.withdrawal(about)
+                self._publishing.wake()
+                return withdrawn
             case _:
                 return self._status(who, about)
 
@@ -404,7 +420,9 @@ class _Front:
             case "reconciliation":
                 return self._aftersale.reconciliation(who, body)
             case "enrolment":
-                return self._people.enrolment(who, body)
+                enrolled = self._people.enrolment(who, body)
+                self._publishing.wake()
+                return enrolled
             case "identification":
                 return self._people.identification(who, body)
             case "gallery_keys":
