@@ -88,6 +88,14 @@ class GalleryKeeper:
             self.changed()
             return self.store.forget(self.gallery, token)
 
+    def forget_all(self, tokens: frozenset[str]) -> frozenset[str]:
+        """The same for many, each file written once; those who were there."""
+        with self.store.alone():
+            self.changed()
+            for token in tokens:
+                self.gallery.forget(token)
+            return self.store.delete(tokens)
+
     def check_follows(self, journal: Journal) -> None:
         """OperatorError when payments were made with a newer gallery: this one and its mark were put back."""
         status = self.store.status()

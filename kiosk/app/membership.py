@@ -6,7 +6,7 @@ looks. Whom the acquirer enrols but this kiosk can't keep is withdrawn there, by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ from kiosk.app.people import EnrolledPeople
 from kiosk.domain.consent import Consent, has_ended
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import NO_LIMITS, Limits, PinKey
+from kiosk.gallery.gallery import Gallery
 from kiosk.gallery.template import PayerRecord, Reference, Template
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def withdraw(base: Base, token: str) -> Left:
     and at the acquirer by the outbox.
     """
     base.withdrawals.add(token)
-    here = _forget(base, token, "asked")
+    here = _forget(base, [token], "asked")
     if not base.has_acquirer:
         return Left(here, None, "no acquirer is set up here")
     try:
@@ -227,51 +228,53 @@ def asked_of_acquirer(reply: Reply) -> tuple[PayerAnswer | None, str]:
 class Retention:
     """Nobody stays longer than they agreed to: put `tick` into `Kernel.on_tick`; it belongs to that thread.
 
-    The first call also forgets whose withdrawal a power cut left half done. `changed` is told that somebody
-    is gone. What can't be deleted now is tried again at the next tick; `failure` says why.
+    The first call also forgets whose withdrawal a power cut left half done. `changed` is called after each:
+    the gallery may be another one then. What can't be deleted now is tried again; `failure` says why.
     """
 
     def __init__(self, base: Base, changed: Callable[[], None] = lambda: None) -> None:
         self.failure: OperatorError | None = None
         self._base, self._changed = base, changed
-        self._withdrawn: list[str] | None = None
-        self._seen: tuple[int, int] | None = None
+        self._due: dict[str, str] | None = None
+        """Who is to go and why, until they are off the disk too: from memory they may be gone before that."""
+        self._seen: tuple[Gallery, int] | None = None
         self._first_end_s: int | None = None
 
     def tick(self) -> None:
         """Forget who is due; reads the clock, and the gallery only when it has changed."""
         try:
-            due = self._due()
-            for token, why in due:
-                _forget(self._base, token, why)
-            if due:
-                self._changed()
+            gallery = self._base.gallery
+            if self._due is None:
+                cut_short = self._base.withdrawals.tokens()
+                self._due = {token: "asked" for token in cut_short if gallery.payer(token)}
+            self._due |= dict.fromkeys(self._over(gallery), "over")
+            for why in ("asked", "over"):
+                _forget(self._base, [token for token, reason in self._due.items() if reason == why], why)
+            self._due = {}
             self.failure = None
         except OperatorError as failure:
+            if self.failure is None:
+                self._base.warn(f"somebody who has to go can't be deleted yet: {failure}")
             self.failure = failure
+        self._changed()
 
-    def _due(self) -> list[tuple[str, str]]:
-        gallery, now_s = self._base.gallery, self._base.clock.utc_s()
-        due: list[tuple[str, str]] = []
-        if self._withdrawn is None:
-            self._withdrawn = self._base.withdrawals.tokens()
-            due = [(token, "asked") for token in self._withdrawn if gallery.payer(token)]
-        if self._seen != (id(gallery), gallery.version):
-            self._seen = (id(gallery), gallery.version)
+    def _over(self, gallery: Gallery) -> list[str]:
+        if self._seen is None or self._seen[0] is not gallery or self._seen[1] != gallery.version:
             ends = [one.keep_until_s for one in gallery.records() if one.keep_until_s is not None]
             self._first_end_s = min(ends, default=None)
-        if has_ended(self._first_end_s, now_s):
-            over = [one.token for one in gallery.records() if has_ended(one.keep_until_s, now_s)]
-            due += [(token, "over") for token in over]
-        return due
+            self._seen = gallery, gallery.version
+        now_s = self._base.clock.utc_s()
+        if not has_ended(self._first_end_s, now_s):
+            return []
+        return [one.token for one in gallery.records() if has_ended(one.keep_until_s, now_s)]
 
 
-def _forget(base: Base, token: str, why: str) -> bool:
-    """Delete a payer here; a trail that can't be written holds up no deletion. False: nobody has it."""
-    known = base.gallery.payer(token) is not None
-    if known:
+def _forget(base: Base, tokens: Sequence[str], why: str) -> bool:
+    """Delete payers here; a trail that can't be written holds up no deletion. Whether anybody was there."""
+    known = {token for token in tokens if base.gallery.payer(token) is not None}
+    for token in known:
         base.note("forget", payer=token, why=why)
-    found = base.forget(token)
-    if found and not known:  # another process had enrolled them meanwhile
+    found = base.enrolled.forget_all(frozenset(tokens)) if tokens else frozenset[str]()
+    for token in found - known:  # another process had enrolled them meanwhile
         base.note("forget", payer=token, why=why)
-    return found
+    return bool(known | found)

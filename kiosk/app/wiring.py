@@ -475,6 +475,7 @@ def open_kiosk(base: Base, *, camera: str | None = None, till: TillLink | None =
     with _open_kernel(base, looker, people, till or NoTill()) as books:
         try:
             base.enrolled.check_follows(books.journal)
+            books.kernel.on_tick.append(retention.tick)
             books.kernel.gallery_is_stale = base.freshness.is_stale
             yield Kiosk(
                 base, books.kernel, looker, people, books.journal, books.offline, books.policy_problem
