@@ -7,8 +7,9 @@ identification for kiosks that do not hold everybody, and what a terminal last s
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +41,13 @@ LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 class People:
-    """Treats verified calls about persons."""
+    """Treats verified calls about persons. `is_behind`: whether a kiosk with that epoch and that version of the
+    tombstones lacks something that is published."""
 
-    def __init__(self, authoriser: Authoriser) -> None:
+    def __init__(
+        self, authoriser: Authoriser, is_behind: Callable[[int, int], bool] = lambda *_: False
+    ) -> None:
+        self._is_behind = is_behind
         self._authoriser, self._ledger, self._clock = authoriser, authoriser.ledger, authoriser.clock
         self._templates = Templates(authoriser.folder)
 
@@ -110,11 +115,18 @@ class People:
                 version=VERSION,
                 operation="telemetry",
                 ref=request.ref,
-                action="refresh_policy" if request.policy_version < newest else "none",
+                action="refresh_policy" if request.policy_version < newest else self._gallery_action(request),
             )
             return Treated(200, encode(answer))
 
         return self._authoriser.once(who, request, "telemetry", body, hear)
+
+    def _gallery_action(self, request: TelemetryRequest) -> Literal["none", "refresh_gallery"]:
+        """A kiosk that follows the gallery counts its epoch and the version of its tombstones."""
+        epoch, told = (request.counters.get(name) for name in ("gallery_epoch", "tombstones_version"))
+        if epoch is None or told is None:
+            return "none"
+        return "refresh_gallery" if self._is_behind(epoch, told) else "none"
 
     # --- inside -----------------------------------------------------------------------------------------
 

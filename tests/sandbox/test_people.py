@@ -218,6 +218,33 @@ def test_who_has_an_account_but_never_enrolled_here_can_withdraw_and_pays_nothin
         assert office.pay(an_effect(token=token, minor=1)).code == "payer_withdrawn"
 
 
+@pytest.mark.parametrize(
+    ("counters", "action"),
+    [
+        ({"gallery_epoch": 1, "tombstones_version": 7}, "refresh_gallery"),
+        ({"gallery_epoch": 2, "tombstones_version": 7}, "none"),
+        ({"gallery_epoch": 1}, "none"),
+        ({}, "none"),
+    ],
+)
+def test_a_kiosk_that_is_behind_with_the_gallery_is_told_to_fetch_it(office, counters, action):
+    office.policy()
+    office.people = People(office.authoriser, lambda epoch, told: (epoch, told) < (2, 3))
+    ref = next(REFS)
+    request = TelemetryRequest(
+        **office._identity(ref),
+        operation="telemetry",
+        software="kiosk-1.0",
+        gallery_version=3,
+        policy_version=1,
+        counters=counters,
+        checks={},
+    )
+    exchange = freeze(request, "telemetry", "/v1/telemetry")
+    answer = parse(office.people.telemetry(office._who(exchange), exchange.body).body, TelemetryAnswer)
+    assert answer.action == action
+
+
 def test_a_terminal_s_last_word_on_its_health_is_kept(office):
     office.policy()
     ref = next(REFS)
