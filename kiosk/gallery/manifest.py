@@ -131,7 +131,7 @@ class ManifestFile:
         """
         newest = self._marked()  # first: what is written meanwhile is only newer
         if not self.path.exists() and not self._copy.exists():
-            if newest is not None:
+            if newest:
                 raise GalleryRolledBack("the gallery was taken away", where=str(self.path), do=_PUT_BACK)
             return None, None
         try:

@@ -122,9 +122,12 @@ class SegmentFiles:
             os.close(handle)
 
     def sweep(self, entries: Iterable[Entry]) -> None:
-        """Delete every segment file but those of `entries`: whoever was forgotten is in no other."""
+        """Delete every segment file but those of `entries`, and what was cut off while it was written.
+
+        Whoever was forgotten is in no other file then.
+        """
         kept = {path.name for entry in entries for path in self._paths(entry)}
-        for path in self._folder.glob("*.seg*"):
+        for path in (*self._folder.glob("*.seg*"), *self._folder.glob("*.new")):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
                 self._tokens.pop(path.name, None)

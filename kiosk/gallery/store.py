@@ -67,6 +67,7 @@ class GalleryStore:
         self._files = SegmentFiles(folder, secret)
         self._legacy = folder.with_name(folder.name + ".fpk")
         self._turn, self._depth = threading.RLock(), 0
+        self._epoch: Epoch | None = None
         self._seen: _Stamp | None = None
         self._is_behind = False
 
@@ -82,7 +83,8 @@ class GalleryStore:
         for _ in range(TRIES):
             manifest, warning = self._read()
             if manifest is None:
-                return Loaded(Gallery(engine=engine, epoch=Epoch.new(LOCAL_REGION)))
+                self._epoch = self._epoch or Epoch.new(LOCAL_REGION)
+                return Loaded(Gallery(engine=engine, epoch=self._epoch))
             try:
                 people, told = self._people(manifest)
             except GalleryDamaged:
@@ -96,7 +98,7 @@ class GalleryStore:
                 people,
                 version=manifest.version,
                 engine=engine,
-                epoch=manifest.epoch,
+                epoch=self._epoch_of(manifest),
                 neighbours=manifest.neighbours,
             )
             return Loaded(gallery, "; ".join(filter(None, (warning, *told))) or None)
@@ -209,12 +211,11 @@ class GalleryStore:
         """
         with self.alone():
             manifest = self._current(gallery.epoch)
-            epoch = manifest.epoch
-            if gallery.epoch is None or gallery.epoch.id != epoch.id:
+            if gallery.epoch is None or gallery.epoch.id != manifest.epoch.id:
                 raise ValueError("this gallery is of another epoch: load it anew")
             if record.token in manifest.tombstones:
                 raise OperatorError("the acquirer withdrew this token", do="Enrol the person there anew.")
-            mine = turned(record, epoch)
+            mine = turned(record, gallery.epoch)
             entries, _ = without(self._files, manifest, frozenset({record.token}))
             self._commit(
                 msgspec.structs.replace(
@@ -276,7 +277,8 @@ class GalleryStore:
         with self.alone():
             manifest = self._current()
             after = manifest
-            if fresh_at_s is not None and fresh_at_s - (manifest.fresh_at_s or 0.0) >= FRESH_EVERY_S:
+            known = manifest.fresh_at_s
+            if fresh_at_s is not None and (known is None or fresh_at_s - known >= FRESH_EVERY_S):
                 after = msgspec.structs.replace(after, fresh_at_s=fresh_at_s)
             if neighbours is not None:
                 after = msgspec.structs.replace(after, neighbours=neighbours)
@@ -285,7 +287,7 @@ class GalleryStore:
 
     def tidy(self) -> None:
         """Delete what a change that was cut off has left behind, and mend what has a good copy."""
-        if self.stamp() is None:
+        if not self._folder.exists():
             return
         with self.alone():
             manifest, _ = self._read()
@@ -314,13 +316,13 @@ class GalleryStore:
         manifest, _ = self._read()
         if manifest is not None:
             return manifest
-        begun = epoch or Epoch.new(LOCAL_REGION)
+        begun = epoch or self._epoch or Epoch.new(LOCAL_REGION)
         return Manifest(0, 0, begun.region, begun.number, begun.secret, int(time.time()))
 
     def _take_over(self) -> tuple[Manifest, str | None]:
         """The people of `gallery.fpk` in segments, turned; the version goes on from there."""
         version, people, warning = read_legacy(self._legacy, self._secret)
-        epoch = Epoch.new(LOCAL_REGION)
+        epoch = self._epoch = Epoch.new(LOCAL_REGION)
         mine = [turned(record, epoch) for record in people]
         try:
             entries = only_own(self._files, 1, epoch, mine)
@@ -359,6 +361,13 @@ class GalleryStore:
             if line:
                 told.append(line)
         return people, told
+
+    def _epoch_of(self, manifest: Manifest) -> Epoch:
+        """The epoch in force; the same object while it stays, since its turn is dear to make."""
+        epoch = manifest.epoch
+        if self._epoch is None or self._epoch.id != epoch.id:
+            self._epoch = epoch
+        return self._epoch
 
     def _is_newest(self, manifest: Manifest) -> bool:
         newest, _ = self._read()
