@@ -32,11 +32,12 @@ def run(
     """Run the kiosk on this screen until it is closed.
 
     What was open when it last stopped is resolved behind the idle screen. A till opens orders where till.link
-    says how (docs/till.md).
+    says how (docs/till.md). Where a repository is pinned, the gallery is kept in step with the acquirer's.
 
     Example: kiosk run --windowed --amount 38.50
     """
     from kiosk.app.front import Front, crash_on_bugs, shop_of
+    from kiosk.app.gallery_sync import open_sync
     from kiosk.app.memory import stay_resident
     from kiosk.app.till import open_till, till_desk
     from kiosk.app.wiring import open_base, open_kiosk
@@ -76,7 +77,10 @@ def run(
                 dark=base.config.screen.theme == "dark",
             )
             desk.join(kiosk.kernel)
+            sync = open_sync(kiosk)
             front.start(bridge)
+            if sync is not None:
+                sync.start()
             if order is not None:
                 kiosk.kernel.post(Offer(order))
             try:
@@ -88,4 +92,6 @@ def run(
                     on_ready=lambda: say("kiosk ready"),
                 )
             finally:
+                if sync is not None:
+                    sync.close()
                 front.stop()

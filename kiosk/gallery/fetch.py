@@ -29,7 +29,7 @@ from tuf.api.exceptions import (
 )
 from tuf.ngclient.fetcher import FetcherInterface
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from kiosk.domain.errors import OperatorError
@@ -136,8 +136,10 @@ class Fetcher(FetcherInterface):
         try:
             with self._transport.get(url, headers, GRACE_S) as answer:
                 yield _begins_at(url, answer, offset), in_time(answer.pieces)
+        except NewConnectionError as error:  # for urllib3 a kind of time-out, for us nobody there
+            raise DownloadError(_why(error)) from error
         except (TimeoutError, HTTPTimeoutError) as error:
-            raise SlowRetrievalError(f"{url}: nothing came for a while") from error
+            raise SlowRetrievalError(f"{url}: {error or 'nothing came for a while'}") from error
         except (OSError, HTTPError, HTTPException) as error:
             if self._clock.monotonic_ms() - started >= 1000 * GRACE_S and self.received == before:
                 raise SlowRetrievalError(f"{url}: no answer within {GRACE_S:.0f} s") from error
@@ -211,6 +213,7 @@ class HttpTransport:
         sent = {"Accept-Encoding": "identity", "User-Agent": "facepay-kiosk", **headers}
         reused = line.sock is not None
         # A socket's time-out starts anew with every byte; this does not, so that no head is sent for hours.
+        line.was_cut = False
         watch = threading.Timer(head_s, line.cut)
         watch.daemon = True
         watch.start()
@@ -220,10 +223,12 @@ class HttpTransport:
                 response = line.getresponse()
             except (ConnectionError, HTTPException):
                 line.close()
-                if not reused or watch.finished.is_set():  # a kept one that was closed meanwhile says nothing
+                if not reused or line.was_cut:  # a kept one that was closed meanwhile says nothing
                     raise
                 line.request("GET", parts.path, headers=sent, preload_content=False)
                 response = line.getresponse()
+            if line.was_cut:  # a head that was cut reads like a short one
+                raise TimeoutError(f"no answer within {head_s:.0f} s")
         except BaseException:
             line.close()
             raise
@@ -251,6 +256,7 @@ class _Line(HTTPConnection):
         super().__init__(host, port, timeout=CONNECT_S)
         self._secure = secure
         self._whole: socket.socket | None = None
+        self.was_cut = False
 
     def connect(self) -> None:
         self.timeout = CONNECT_S
@@ -262,6 +268,7 @@ class _Line(HTTPConnection):
         self.sock.settimeout(SILENCE_S)
 
     def cut(self) -> None:
+        self.was_cut = True
         with contextlib.suppress(OSError):
             if self._whole is not None:
                 self._whole.shutdown(socket.SHUT_RDWR)
