@@ -482,17 +482,19 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_gallery(store, tmp_path, m
     assert loaded.warning is None
     assert loaded.gallery.size == (6 if held else 5)
     assert not (done and held)
+    assert done or step < 39
     fresh.tidy()
     assert len(files_in(tmp_path)) == 4
     assert fresh.verify() == ()
     assert ("p000002" in tokens(store_in(tmp_path).load().gallery)) == held
 
 
-@pytest.mark.parametrize("step", range(24))
+@pytest.mark.parametrize("step", range(40))
 def test_a_kill_at_the_very_first_enrolment_leaves_one_or_nobody(tmp_path, monkeypatch, step):
     store = store_in(tmp_path)
     gallery = store.load().gallery
     done = killed_at(step, monkeypatch, lambda: store.enrol(gallery, crowd(1)[0]))
+    assert done or step < 39
     assert store_in(tmp_path).load().gallery.size in ((1,) if done else (0, 1))
     again = store_in(tmp_path)
     again.enrol(again.load().gallery, crowd(2)[1])
