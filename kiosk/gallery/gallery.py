@@ -6,22 +6,22 @@ the kernel owns it. `kiosk.gallery.store` keeps it on disk.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 
 from kiosk.domain.decision import Candidate
 from kiosk.gallery.epoch import Epoch
 from kiosk.gallery.exact import ExactMatcher
 from kiosk.gallery.hnsw import HnswMatcher
+from kiosk.gallery.int8 import Int8Matcher
 from kiosk.gallery.matcher import Matcher
 from kiosk.gallery.template import PayerRecord, Template
 
 __all__ = ["EXACT_UP_TO", "Engine", "Gallery", "new_matcher"]
 
-EXACT_UP_TO = 40_000
-"""References up to which the exact product is searched. `kiosk bench --only search --sizes 10000,50000` with
-`--engine exact` and with `hnsw`, median on 2 busy x86-64 cores: 4.4 and 0.8 ms at 10,000; 7.9 and 2.2 ms at
-50,000. But the graph takes 2 s and 28 s to build at the start, and the product 0.1 and 0.5 s."""
+EXACT_UP_TO = 5_000
+"""References up to which the float32 product is searched, above them the int8 one: both are exact, so this is
+a matter of time alone. `kiosk bench --only search`, `--engine exact` and `int8` (docs/adr/0057-search.md)."""
 
 
 class Engine(StrEnum):
@@ -29,14 +29,22 @@ class Engine(StrEnum):
 
     SHIPPED = "shipped"
     EXACT = "exact"
+    INT8 = "int8"
     HNSW = "hnsw"
 
 
 def new_matcher(engine: Engine, references: int) -> Matcher:
     """An empty matcher that suits `references` reference vectors."""
     if engine is Engine.SHIPPED:
-        engine = Engine.EXACT if references <= EXACT_UP_TO else Engine.HNSW
-    return ExactMatcher() if engine is Engine.EXACT else HnswMatcher()
+        engine = Engine.EXACT if references <= EXACT_UP_TO else Engine.INT8
+    return _MATCHERS[engine]()
+
+
+_MATCHERS: dict[Engine, Callable[[], Matcher]] = {
+    Engine.EXACT: ExactMatcher,
+    Engine.INT8: Int8Matcher,
+    Engine.HNSW: HnswMatcher,
+}
 
 
 class Gallery:

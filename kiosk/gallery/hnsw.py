@@ -49,19 +49,19 @@ class HnswMatcher:
         if not people:
             return
         self._exact.add(people)
-        slots = [slot for token in people for slot in self._exact.slots(token)]
-        self._reserve(max(slots) + 1)
-        self._graph.add_items(np.concatenate(list(people.values())), np.asarray(slots, np.uint64))
+        nodes = np.concatenate([np.r_[self._exact.slots.rows(token)] for token in people])
+        self._reserve(self._exact.slots.used)
+        self._graph.add_items(np.concatenate(list(people.values())), nodes.astype(np.uint64))
 
     def remove(self, token: str) -> bool:
-        if token not in self._exact:
+        if token not in self._exact.slots:
             return False
-        slots = self._exact.slots(token)
-        chance = self._chance.standard_normal((len(slots), TEMPLATE_SIZE)).astype(np.float32)
+        nodes = np.r_[self._exact.slots.rows(token)]
+        chance = self._chance.standard_normal((len(nodes), TEMPLATE_SIZE)).astype(np.float32)
         chance /= np.linalg.norm(chance, axis=1, keepdims=True)
-        self._graph.add_items(chance, np.asarray(slots, np.uint64))
-        for slot in slots:
-            self._graph.mark_deleted(slot)
+        self._graph.add_items(chance, nodes.astype(np.uint64))
+        for node in nodes:
+            self._graph.mark_deleted(node)
         return self._exact.remove(token)
 
     def wipe(self) -> None:
@@ -69,8 +69,8 @@ class HnswMatcher:
         self._graph = _new_graph()  # the old one's memory is hnswlib's: it is given back, not overwritten
 
     def search(self, probe: Template, k: int, among: Collection[str] | None = None) -> tuple[Candidate, ...]:
-        proposed = k * self._exact.most_references
-        if among is not None or k < 1 or probe.wiped or proposed >= min(EF, self._exact.references):
+        proposed = k * self._exact.slots.most
+        if among is not None or k < 1 or probe.wiped or proposed >= min(EF, self._exact.slots.references):
             return self._exact.search(probe, k, among)
         return self._exact.rank(probe, k, self._propose(probe, proposed))
 

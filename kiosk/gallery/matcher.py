@@ -1,7 +1,8 @@
 """The port of the search: who among the enrolled is nearest to a probe.
 
-`ExactMatcher` is the reference, `HnswMatcher` the fast one; `tests/contracts/test_matcher.py` holds both to
-this text. Scores are exact cosines in both: an index may miss a person, it never invents a score.
+`ExactMatcher` is the reference, `Int8Matcher` as exact and made for many, `HnswMatcher` an index;
+`tests/contracts/test_matcher.py` holds all of them to this text. Scores are exact cosines (to 1e-6) in each:
+an index may miss a person, it never invents a score.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from kiosk.domain.decision import Candidate
 from kiosk.gallery.template import Template
 
-__all__ = ["Matcher", "Vectors"]
+__all__ = ["Matcher", "Vectors", "check_search"]
 
 Vectors: TypeAlias = NDArray[np.float32]
 """float32[n, 192], each row of length 1."""
@@ -47,3 +48,11 @@ class Matcher(Protocol):
         same order, give the same answer. ValueError for k < 1 and for a probe that was wiped.
         """
         ...
+
+
+def check_search(probe: Template, k: int) -> None:
+    """ValueError for what no matcher searches: fewer than one candidate, or a probe that was wiped."""
+    if k < 1:
+        raise ValueError(f"k is {k}: at least one candidate")
+    if probe.wiped:
+        raise ValueError("the probe was wiped: it cannot be searched")

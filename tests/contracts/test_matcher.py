@@ -9,6 +9,7 @@ import pytest
 
 from kiosk.gallery.exact import ExactMatcher
 from kiosk.gallery.hnsw import HnswMatcher
+from kiosk.gallery.int8 import Int8Matcher
 from kiosk.gallery.matcher import Matcher
 from kiosk.gallery.template import TEMPLATE_SIZE, Template
 
@@ -36,7 +37,7 @@ def crowd(centres: np.ndarray) -> dict[str, np.ndarray]:
     return {f"p{number}": looks(centre, rng, 2) for number, centre in enumerate(centres)}
 
 
-@pytest.fixture(params=[ExactMatcher, HnswMatcher])
+@pytest.fixture(params=[ExactMatcher, Int8Matcher, HnswMatcher])
 def make(request: pytest.FixtureRequest) -> Callable[[], Matcher]:
     return request.param
 

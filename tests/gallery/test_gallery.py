@@ -6,6 +6,7 @@ import pytest
 from kiosk.gallery.exact import ExactMatcher
 from kiosk.gallery.gallery import EXACT_UP_TO, Engine, Gallery, new_matcher
 from kiosk.gallery.hnsw import HnswMatcher
+from kiosk.gallery.int8 import Int8Matcher
 from kiosk.gallery.template import Template
 
 from .people import people, record
@@ -52,7 +53,7 @@ def test_a_node_of_the_graph_is_overwritten_when_its_person_is_forgotten():
     crowd = people(300)
     gallery = Gallery((record(t, v) for t, v in crowd.items()), engine=Engine.HNSW)
     graph = gallery._matcher._graph
-    slots = gallery._matcher._exact.slots("p000042")
+    slots = np.r_[gallery._matcher._exact.slots.rows("p000042")]
     assert np.array_equal(graph.get_items(slots), gallery.payer("p000042").vectors())
     gallery.forget("p000042")
     graph.unmark_deleted(slots[0])  # a marked node can't be read otherwise
@@ -87,7 +88,7 @@ def test_the_last_person_may_move_to_another_network():
 
 def test_the_size_chooses_the_matcher():
     assert isinstance(new_matcher(Engine.SHIPPED, EXACT_UP_TO), ExactMatcher)
-    assert isinstance(new_matcher(Engine.SHIPPED, EXACT_UP_TO + 1), HnswMatcher)
+    assert isinstance(new_matcher(Engine.SHIPPED, EXACT_UP_TO + 1), Int8Matcher)
     assert isinstance(new_matcher(Engine.EXACT, 10**6), ExactMatcher)
     assert isinstance(new_matcher(Engine.HNSW, 1), HnswMatcher)
 
