@@ -632,8 +632,8 @@ class Kernel:
             return self._closed()
         if self.gallery_is_stale():
             return Refuse(Reason.GALLERY_STALE)
-        if isinstance(self._standing(lockout.ATTACKS), lockout.Locked):
-            return Refuse(Reason.LOCKED)
+        if isinstance(attacked := self._standing(lockout.ATTACKS), lockout.Locked):
+            return self._locked(attacked)
         return Refuse(Reason.OVER_LIMIT, verdict) if isinstance(verdict, limits.OverLimit) else None
 
     def _closed(self) -> Refuse:
@@ -705,9 +705,16 @@ class Kernel:
             self._guesses += 1
             self._failed(lockout.GUESSES)
         asks = isinstance(decision, AskSecondFactor) or digits is not None
-        if asks and isinstance(self._standing(lockout.GUESSES), lockout.Locked):
-            return Refuse(Reason.LOCKED)
+        if asks and isinstance(guessed := self._standing(lockout.GUESSES), lockout.Locked):
+            return self._locked(guessed)
         return decision
+
+    def _locked(self, lock: lockout.Locked) -> Refuse:
+        """Closed until a full minute: whoever comes back then is not too early."""
+        if lock.until_s is None:
+            return Refuse(Reason.LOCKED)
+        minutes = -(-lock.until_s // 60)
+        return Refuse(Reason.LOCKED, until=datetime.fromtimestamp(minutes * 60, self.setting.timezone))
 
     def _more_wanted(self, decision: Decision, payer: Payer, digits: str | None) -> Decision:
         """What a payer who was recognised has to show beside their face: for the amount, or failures.
@@ -717,7 +724,7 @@ class Kernel:
         """
         own = self._standing(lockout.of_payer(payer.token))
         if isinstance(own, lockout.Locked):
-            return Refuse(Reason.LOCKED)
+            return self._locked(own)
         policy = self.setting.policy
         takes_pin = policy is not None and policy.pin_key is not None
         of_others = (lockout.ATTACKS,) if digits is None else (lockout.ATTACKS, lockout.GUESSES)
@@ -777,7 +784,7 @@ class Kernel:
             return lockout.standing(counted, now)
         except OperatorError as failure:
             self.failure = failure
-            return lockout.Locked(now)
+            return lockout.Locked(None)
 
     def _explained(self, write: Callable[[], None]) -> None:
         """A count that can't be written stops nobody: the journal refuses the payment itself then."""

@@ -76,7 +76,7 @@ REFUSALS: Final = {
     Reason.TWO_FACES: "more than one face: one person please",
     Reason.TIMED_OUT: "no usable face within 15 s",
     Reason.PIN_NEEDED: "the amount needs a PIN, and the acquirer gave no key to seal one; pay another way",
-    Reason.LOCKED: "too many wrong tries: payment by face is closed for some minutes; pay another way",
+    Reason.LOCKED: "too many wrong tries: payment by face is closed for now; pay another way",
     Reason.FACE_NOT_ALLOWED: "payment by face is not allowed for this order here and now",
     Reason.GALLERY_STALE: "this kiosk was offline for too long; kiosk gallery status says since when",
 }
@@ -273,6 +273,8 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
         case Refused(refusal=refusal) if refusal.limit is not None:
             cap = refusal.limit
             return f"{order.amount} is over the limit: {LIMITS[cap.kind]} {cap.limit}"
+        case Refused(refusal=refusal) if refusal.until is not None:
+            return REFUSALS[state.reason].replace("for now", f"until {refusal.until:%H:%M}")
         case Refused(refusal=refusal) if refusal.note:
             return f"{REFUSALS[state.reason]}: {refusal.note}"
         case Refused() if not kiosk.base.gallery.size and state.reason is Reason.NOT_RECOGNISED:
@@ -335,6 +337,7 @@ def _as_json(state: State, order: Order, kiosk: Kiosk, code: Exit) -> dict[str, 
         "rrn": answer.rrn if answer else None,
         "code": answer.code if answer else _wrong_pin(state),
         "reason": str(refusal.reason) if refusal else None,
+        "locked_until": refusal.until.isoformat() if refusal and refusal.until else None,
         "not_offline": kiosk.offline.doubt,
         "liveness": str(look.outcome) if look else None,
         "frames_used": look.frames_used if look else 0,

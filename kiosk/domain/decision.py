@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import assert_never
@@ -171,11 +172,13 @@ class AskSecondFactor:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """No. `limit` says which cap when the reason is OVER_LIMIT; `note` is what the law says."""
+    """No. `limit` says which cap when the reason is OVER_LIMIT; `note` is what the law says; `until` when a
+    lock (LOCKED) ends: the store's time, a full minute."""
 
     reason: Reason
     limit: OverLimit | None = None
     note: str = ""
+    until: datetime | None = None
 
 
 Decision = Accept | AskSecondFactor | Refuse

@@ -59,9 +59,9 @@ class OtherFactor:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """Not until `until_s` (seconds since 1970, UTC)."""
+    """Not until `until_s` (seconds since 1970, UTC); None: the count can't be read, nobody knows."""
 
-    until_s: float
+    until_s: float | None
 
 
 Standing = Unsuspected | OtherFactor | Locked

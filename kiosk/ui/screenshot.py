@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -142,6 +143,7 @@ def _challenge(name: str, asked: Challenge, look: Look | None = None, flash: Fla
 
 
 _FLASH: Final = Challenge(ChallengeKind.FLASH, FLASH_COLOURS, step_ms=500)
+_LOCKED_UNTIL: Final = datetime(2026, 11, 25, 16, 35, tzinfo=UTC)
 _OVER: Final = Refuse(Reason.OVER_LIMIT, OverLimit(LimitKind.PER_PAYMENT, Money(50_000, "CNY")))
 _APPROVED: Final = Approved(_ORDER, _REF, Answer(Result.APPROVED, approval="483920"), _until(RESULT_MS))
 _SECOND: Final = SecondFactor(_ORDER, 1, Factor.DIGITS, 0, _until(FACTOR_MS))
@@ -195,7 +197,7 @@ SCENES: Final = (
     _refused("unsure", Refuse(Reason.LIVENESS_UNSURE), attempt=3),
     _refused("two_faces", Refuse(Reason.TWO_FACES)),
     _refused("over_limit", _OVER),
-    _refused("locked", Refuse(Reason.LOCKED), attempt=3),
+    _refused("locked", Refuse(Reason.LOCKED, until=_LOCKED_UNTIL), attempt=3),
     Scene("offer-stale", Showing(Offered(_ORDER, _until(OFFER_MS), Refuse(Reason.GALLERY_STALE)))),
     Scene("not_sent", Showing(NotSent(_ORDER, _REF, _until(RESULT_MS)))),
     Scene("checking", Showing(Unknown(_ORDER, _REF, 1, _until(UNKNOWN_SHOWN_MS), NOW))),

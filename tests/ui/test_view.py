@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import product
 from typing import get_args
 
@@ -278,3 +279,11 @@ def test_a_cap_on_a_number_is_told_as_a_number() -> None:
     limit = OverLimit(LimitKind.PER_PERSON_HOUR_COUNT, 5)
     shown = show(Offered(ORDER, NOW, Refuse(Reason.OVER_LIMIT, limit)))
     assert "5 times an hour" in shown.body
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+def test_a_lock_says_when_it_ends_where_that_is_known(language: str) -> None:
+    lock = Refuse(Reason.LOCKED, until=datetime(2026, 11, 25, 16, 35, tzinfo=UTC))
+    for refusal, said in ((lock, True), (Refuse(Reason.LOCKED), False)):
+        for state in (Refused(ORDER, 1, refusal, NOW), Offered(ORDER, NOW, refusal)):
+            assert ("16:35" in everything(view(Showing(state), Session(language), SHOP))) is said
