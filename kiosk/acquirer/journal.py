@@ -225,6 +225,12 @@ class Journal(Books):
             rows = self._rows("SELECT * FROM attempts WHERE order_ref = ? ORDER BY seq DESC", order_ref)
         return [PaymentEntry.of(row) for row in rows]
 
+    def payments_of(self, token: str) -> list[PaymentEntry]:
+        """Every attempt of one payer, the newest first: what they may ask for."""
+        with self._explained():
+            rows = self._rows("SELECT * FROM attempts WHERE token = ? ORDER BY seq DESC", token)
+        return [PaymentEntry.of(row) for row in rows]
+
     def payment(self, ref: str) -> PaymentEntry | None:
         """The attempt `ref`; None when this journal does not hold it."""
         with self._explained():

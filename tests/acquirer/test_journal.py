@@ -181,6 +181,15 @@ def test_spent_counts_what_is_approved_or_open_today(journal):
     assert journal.spent("pyr-a", now + 3_601, TODAY) == Spent(127, 132, 0, 0, 3, 4)
 
 
+def test_a_payer_s_payments_are_theirs_alone_the_newest_first(journal):
+    for token, order in (("pyr-1", "o-1"), ("pyr-2", "o-2"), ("pyr-1", "o-3")):
+        effect = an_effect(token=token, order_ref=order)
+        opened_attempt(journal, effect)
+        journal.conclude(effect.ref, APPROVED)
+    assert [entry.order.order_ref for entry in journal.payments_of("pyr-1")] == ["o-3", "o-1"]
+    assert journal.payments_of("pyr-3") == []
+
+
 def test_sequence_numbers_grow_and_are_never_sent_twice(path):
     seen = []
     for _ in range(3):
