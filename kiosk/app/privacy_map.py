@@ -40,7 +40,7 @@ DATA_MAP: Final = (
         "overwritten when the payer is identified or refused",
         "seconds",
         "consent (the press)",
-        "nobody; for `kiosk payers identify` the acquirer, sealed to its key",
+        "nobody; when the acquirer is asked who this is, it, sealed to its key",
         biometric=True,
     ),
     Holding(
