@@ -71,9 +71,19 @@ class GalleryKeeper:
         self._gallery = None
         return self.gallery
 
-    def take(self, gallery: Gallery) -> None:
-        """What a sync has loaded is the gallery from here on; what it brought is on the disk already."""
+    def take(self, gallery: Gallery) -> bool:
+        """What a sync has loaded is the gallery from here on, whose people are on the disk already.
+
+        False when somebody came or went since it was loaded: then it is overwritten, and `changed` gives what
+        is there now.
+        """
+        status = self.store.status()
+        if status is None or status.version != gallery.version:
+            gallery.wipe()
+            self.store.fall_behind()
+            return False
         self._gallery = gallery
+        return True
 
     def enrol(self, record: PayerRecord) -> None:
         """Add a payer, or put them in the place of the one with the same token. `record` is overwritten."""

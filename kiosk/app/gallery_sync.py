@@ -120,8 +120,8 @@ def open_sync(kiosk: Kiosk) -> GallerySync | None:
     follower.audited(people.gallery)
 
     def take(gallery: Gallery) -> None:
-        base.enrolled.take(gallery)
-        people.take(gallery)
+        if base.enrolled.take(gallery):
+            people.take(gallery)
 
     return GallerySync(
         follower,

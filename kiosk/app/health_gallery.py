@@ -11,15 +11,12 @@ from kiosk.gallery.change import Source, Status
 if TYPE_CHECKING:
     from kiosk.app.wiring import Base
 
-__all__ = ["WARN_AT_REFERENCES", "gallery_found"]
+__all__ = ["gallery_found"]
 
 Found = tuple[Literal["green", "amber", "red"], str, str]
 
-WARN_AT_REFERENCES: Final = 100_000
-"""Stored references from which some places want the store to be filed with an authority."""
 
-
-def gallery_found(base: Base, warn_at: int = WARN_AT_REFERENCES) -> Found:
+def gallery_found(base: Base) -> Found:
     """Status, what was found, what to do. OperatorError: it can't be believed, or is an older one."""
     store = base.enrolled.store
     damaged = store.verify()
@@ -34,6 +31,7 @@ def gallery_found(base: Base, warn_at: int = WARN_AT_REFERENCES) -> Found:
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         return "amber", f"{damaged[0]}{more}; {detail}", _MEND
+    warn_at = base.config.gallery.warn_at_references
     if status.references >= warn_at:
         return "amber", f"{detail}; from {warn_at} on some places want it filed", _FILE_IT
     return "green", detail, ""

@@ -143,6 +143,10 @@ class GalleryStore:
         """Whoever uses this store has in memory what was there at `stamp`, and follows its own changes."""
         self._seen, self._is_behind = stamp, False
 
+    def fall_behind(self) -> None:
+        """What is in memory is not what was kept last: `changed_elsewhere` says so until `in_step`."""
+        self._is_behind = True
+
     def changed_elsewhere(self) -> bool:
         """Whether another process changed the gallery since `in_step`.
 
