@@ -30,7 +30,7 @@ class Freshness:
         if not self._is_stale():
             return False
         stored = self._stored()
-        if stored != self._heard[0]:
+        if stored is not None and stored > (self._heard[0] or 0.0):
             self._heard = self._now(stored)
         return self._is_stale()
 
