@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
+from typing import Final
 
 from kiosk.domain.decision import Candidate
 from kiosk.gallery.epoch import Epoch
@@ -19,9 +20,12 @@ from kiosk.gallery.template import PayerRecord, Template
 
 __all__ = ["EXACT_UP_TO", "Engine", "Gallery", "new_matcher"]
 
-EXACT_UP_TO = 5_000
+EXACT_UP_TO: Final = 5_000
 """References up to which the float32 product is searched, above them the int8 one: both are exact, so this is
 a matter of time alone. `kiosk bench --only search`, `--engine exact` and `int8` (docs/adr/0057-search.md)."""
+
+LOADED_AT_ONCE: Final = 10_000
+"""People whose references are copied for the matcher at a time."""
 
 
 class Engine(StrEnum):
@@ -66,6 +70,7 @@ class Gallery:
     ) -> None:
         self.epoch, self.neighbours = epoch, neighbours
         self._records: dict[str, PayerRecord] = {}
+        self._by_digits: dict[str, dict[str, None]] = {}  # tokens in the order of enrolment
         self._version = version
         people = list(records)
         self._matcher = new_matcher(engine, sum(len(record.references) for record in people))
@@ -73,8 +78,10 @@ class Gallery:
             if record.token in self._records:
                 raise ValueError(f"token {record.token} is there twice")
             self._check_model(record)
-            self._records[record.token] = record
-        self._matcher.add({record.token: record.vectors() for record in people})
+            self._keep(record)
+        for start in range(0, len(people), LOADED_AT_ONCE):
+            part = people[start : start + LOADED_AT_ONCE]
+            self._matcher.add({record.token: record.vectors() for record in part})
 
     @property
     def version(self) -> int:
@@ -101,13 +108,13 @@ class Gallery:
 
     def with_digits(self, digits: str) -> tuple[str, ...]:
         """Tokens of those whose phone number ends in `digits`; nobody for an empty text."""
-        return tuple(token for token, record in self._records.items() if digits and record.digits == digits)
+        return tuple(self._by_digits.get(digits, ()))
 
     def enrol(self, record: PayerRecord) -> None:
         """Add a person; one who is there already is replaced, and their old references are overwritten."""
         self._check_model(record)
         self._drop(record.token)
-        self._records[record.token] = record
+        self._keep(record)
         self._matcher.add({record.token: record.vectors()})
         self._version += 1
 
@@ -123,16 +130,26 @@ class Gallery:
         for record in self._records.values():
             record.wipe()
         self._records.clear()
+        self._by_digits.clear()
         self._matcher.wipe()
 
     def search(self, probe: Template, k: int, among: Collection[str] | None = None) -> tuple[Candidate, ...]:
         """The `k` nearest people, nearest first (`kiosk.gallery.matcher.Matcher.search`)."""
         return self._matcher.search(probe, k, among)
 
+    def _keep(self, record: PayerRecord) -> None:
+        self._records[record.token] = record
+        if record.digits:
+            self._by_digits.setdefault(record.digits, {})[record.token] = None
+
     def _drop(self, token: str) -> bool:
         record = self._records.pop(token, None)
         if record is None:
             return False
+        if record.digits:
+            del self._by_digits[record.digits][token]
+            if not self._by_digits[record.digits]:
+                del self._by_digits[record.digits]
         self._matcher.remove(token)
         record.wipe()
         return True

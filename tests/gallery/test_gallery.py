@@ -64,6 +64,20 @@ def test_digits_name_those_whose_number_ends_in_them(gallery):
     assert gallery.with_digits("0003") == tuple(f"p{n:06}" for n in (3, 7, 11, 15, 19))
     assert gallery.with_digits("9999") == ()
     assert gallery.with_digits("") == ()
+    gallery.forget("p000007")
+    gallery.enrol(record("p000003", people(1, seed=5)["p000000"], digits=""))
+    gallery.enrol(record("new", people(1, seed=6)["p000000"], digits="0003"))
+    assert gallery.with_digits("0003") == ("p000011", "p000015", "p000019", "new")
+    gallery.wipe()
+    assert gallery.with_digits("0003") == ()
+
+
+def test_a_load_in_several_parts_holds_everybody(monkeypatch):
+    monkeypatch.setattr("kiosk.gallery.gallery.LOADED_AT_ONCE", 7)
+    crowd = people(20)
+    loaded = Gallery(record(token, vectors) for token, vectors in crowd.items())
+    assert loaded.size == 20
+    assert all(loaded.search(Template.of(v[0]), 1)[0].token == token for token, v in crowd.items())
 
 
 def test_digits_narrow_the_search(gallery):
