@@ -22,7 +22,7 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from kiosk.domain.limits import Limits
+from kiosk.domain.limits import NO_LIMITS, Limits
 from kiosk.domain.money import MAX_MINOR
 from kiosk.gallery.template import MAX_REFERENCES, MAX_TEXT, TEMPLATE_SIZE, PayerRecord, Reference, Template
 
@@ -156,7 +156,9 @@ def _record(person: _Person, vectors: np.ndarray[tuple[int, int], np.dtype[np.fl
         consent_ref=person.consent_ref,
         enrolled_at_s=person.enrolled_at_s,
         references=tuple(Reference(Template(vector), person.model_id) for vector in vectors),
-        limits=Limits(person.limit_per_payment, person.limit_per_day),
+        limits=NO_LIMITS
+        if person.limit_per_payment is person.limit_per_day is None
+        else Limits(person.limit_per_payment, person.limit_per_day),
         keep_until_s=person.keep_until_s,
         consent_text=person.consent_text,
         by_guardian=person.by_guardian,
