@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kiosk.cli import sandbox_tls
+from kiosk.cli import sandbox_people, sandbox_repository, sandbox_tls
 from kiosk.cli.common import DataDir, Json, print_json, say
 from kiosk.cli.processes import end_with_parent
+from kiosk.domain.moments import moment
 
 if TYPE_CHECKING:
     from kiosk.sandbox.ledger import Ledger
@@ -23,6 +23,8 @@ __all__ = ["app"]
 app = typer.Typer(invoke_without_command=True)
 app.command()(sandbox_tls.certify)
 app.command()(sandbox_tls.revoke)
+app.command()(sandbox_people.people)
+app.add_typer(sandbox_repository.app, name="repository")
 
 
 @app.callback()
@@ -59,7 +61,8 @@ def sandbox(
 ) -> None:
     """An acquirer in a box: real HTTP, real signatures, real books. Prints `sandbox ready URL`, then serves.
 
-    State is in DATA_DIR/sandbox: acquirer.json (what a kiosk pins), terminals.json, payers.json, policy.json.
+    State is in DATA_DIR/sandbox: acquirer.json and root.json (what a kiosk pins), terminals.json,
+    payers.json, policy.json. What it publishes for kiosks is under /repo/ (kiosk sandbox repository --help).
     A kiosk with the same data folder is trusted and finds the sandbox by itself; with --tls and in demo or
     test it gets its certificate, too.
 
@@ -266,7 +269,8 @@ def _books(data_dir: Path | None) -> Iterator[Ledger]:
 
 
 def _when(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+    """On this machine's clock: the sandbox has no store."""
+    return moment(at, None)
 
 
 def _folder(data_dir: Path | None) -> Path:

@@ -88,6 +88,12 @@ class GalleryBooks:
         (number,) = self._db.execute("SELECT count(*) FROM unplaced").fetchone()
         return int(number)
 
+    def numbers(self) -> tuple[int, int]:
+        """How many are enrolled, and how many withdrew."""
+        query = "SELECT count(template), count(withdrawn_at) FROM people"
+        enrolled, withdrawn = self._db.execute(query).fetchone()
+        return enrolled, withdrawn
+
     def place(self, places: Iterable[tuple[str, int, float]]) -> None:
         """Token, segment, and when the consent ends (seconds since 1970)."""
         self._db.executemany("INSERT INTO placed VALUES (?, ?, ?)", places)

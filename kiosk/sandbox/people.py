@@ -41,8 +41,10 @@ LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 class People:
-    """Treats verified calls about persons. `is_behind`: whether a kiosk with that epoch and that version of the
-    tombstones lacks something that is published."""
+    """Treats verified calls about persons.
+
+    `is_behind`: whether a kiosk with that epoch and that version of the tombstones lacks what is published.
+    """
 
     def __init__(
         self, authoriser: Authoriser, is_behind: Callable[[int, int], bool] = lambda *_: False

@@ -75,6 +75,8 @@ class Published:
     references: int
     tombstones_version: int
     tombstones: int
+    texts: int
+    models: int
     waiting: int
 
 
@@ -151,6 +153,8 @@ class Publisher:
             references=sum(custom["references"] for custom in customs),
             tombstones_version=told.version,
             tombstones=len(told.tokens),
+            texts=len(state.listed("texts")),
+            models=len(state.listed("models")),
             waiting=self._ledger.gallery.number_waiting(),
         )
 

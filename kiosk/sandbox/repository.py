@@ -35,7 +35,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.sandbox.files import explained, read_json, write
 from kiosk.sandbox.repository_keys import KeyFiles, name_of
 
-__all__ = ["KEEP_S", "LANES", "Repository", "State", "Target", "TargetFile", "described"]
+__all__ = ["KEEP_S", "LANES", "Repository", "Role", "State", "Target", "TargetFile", "described"]
 
 KEEP_S: Final = 600.0
 """How long a file outlives what refers to it: a segment takes that long at 16 kbit/s."""
@@ -71,6 +71,16 @@ class Target:
 
     content: bytes
     custom: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who signs what: the version that is out, until when it holds, and the names of the keys."""
+
+    name: str
+    version: int
+    expires: datetime
+    keys: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -155,6 +165,27 @@ class Repository:
         if self._known is None or self._known[0] != timestamp:
             self._known = timestamp, self._loaded(timestamp)
         return self._known[1]
+
+    def roles(self) -> list[Role]:
+        """All roles, as they are out now."""
+        state = self.state()
+        signed: dict[str, Metadata[Any]] = {
+            "root": state.root,
+            "timestamp": state.timestamp,
+            "snapshot": state.snapshot,
+            **state.roles,
+        }
+        return [
+            Role(
+                name,
+                metadata.signed.version,
+                metadata.signed.expires,
+                tuple(
+                    name_of(name, keyid) for keyid in state.delegator(name).get_delegated_role(name).keyids
+                ),
+            )
+            for name, metadata in signed.items()
+        ]
 
     def put(self, path: str, target: Target) -> TargetFile:
         """Write a file under the name that its hash gives it; `release` publishes it."""

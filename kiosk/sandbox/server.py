@@ -262,10 +262,8 @@ class _Front:
         self._authority, self._publishing = authority, publishing
         self._base_url, self._authoriser, self._clock = base_url, authoriser, clock
         self._signer = Signer(key, clock)
-        self._aftersale, self._people = (
-            Aftersale(authoriser, terminals.find),
-            People(authoriser, publishing.is_behind),
-        )
+        self._aftersale = Aftersale(authoriser, terminals.find)
+        self._people = People(authoriser, publishing.is_behind)
         self._gallery_keys = GalleryKeys(authoriser)
         self._terminals, self._hardware_only = terminals, hardware_only
         self._trusted = TrustedKeys({}, terminals.find)
