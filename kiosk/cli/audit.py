@@ -12,6 +12,7 @@ import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.moments import written
 
 if TYPE_CHECKING:
     from kiosk.app.audit import AuditEntry, Trail
@@ -170,4 +171,4 @@ def _as_json(entry: AuditEntry) -> dict[str, Any]:
 def _line(entry: AuditEntry, zone: ZoneInfo) -> str:
     told = " ".join(f"{name} {value}" for name, value in entry.values.items() if value not in (None, ""))
     who = f"staff {entry.staff}" if entry.staff else "kiosk"
-    return f"{entry.at.astimezone(zone):%Y-%m-%d %H:%M:%S}  {who:<10}  {entry.what:<13}  {told}".rstrip()
+    return f"{written(entry.at.astimezone(zone))}  {who:<10}  {entry.what:<13}  {told}".rstrip()

@@ -15,6 +15,7 @@ import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.moments import moment
 from kiosk.domain.money import Money
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ def show(
         print_json({"payments": [_as_json(*one) for one in found[:limit]]})
         return
     for entry, tasks, receipts in found[:limit]:
-        when = datetime.fromtimestamp(entry.at, zone).strftime("%Y-%m-%d %H:%M:%S")
-        say(f"{when}  {entry.order.amount!s:>14}  {_end(entry):<22}  {entry.order.order_ref}  {entry.ref}")
+        when, order = moment(entry.at, zone), entry.order
+        say(f"{when}  {order.amount!s:>14}  {_end(entry):<22}  {order.order_ref}  {entry.ref}")
         for line in _under(entry, tasks, receipts):
             say(f"    {line}")
     if not found:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from kiosk.cli import keys_tls
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.moments import rfc3339
 
 if TYPE_CHECKING:
     from kiosk.app.wiring import Base
@@ -176,7 +178,7 @@ def _rotated(base: Base, ring: TokenRing, *, at_once: bool) -> dict[str, Any]:
         )
     changed = ring.activate(time.time())
     _publish(base, key)
-    old_until = _day(changed.old.until_s) if changed.old else None
+    old_until = _until(base, changed.old.until_s) if changed.old else None
     return {
         "state": "active",
         "id": key.key_id,
@@ -214,7 +216,7 @@ def _shown(base: Base) -> dict[str, Any]:
                     "id": entry.key_id,
                     "class": "hardware",
                     "age_days": int((now - entry.made_s) // DAY_S),
-                    "until": _day(until_s),
+                    "until": _until(base, until_s),
                 }
             )
     return {"store": "token", "token": asdict(base.ring.token.info()), "keys": listed}
@@ -252,5 +254,5 @@ def _write(path: Path, content: bytes) -> None:
         ) from None
 
 
-def _day(at_s: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_s))
+def _until(base: Base, at_s: float) -> str:
+    return rfc3339(at_s, ZoneInfo(base.config.store.timezone))

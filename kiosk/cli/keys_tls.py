@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.moments import rfc3339, written
 
 if TYPE_CHECKING:
     from kiosk.devices.tls_key import Installed
@@ -92,7 +94,8 @@ def install(
     with open_base(data_dir, config, complain) as base:
         found = base.tls_key.install(certificate, terminal_id=base.config.store.terminal_id)
         base.note("key", did="certificate", serial=found.serial)
-    _print(found, json=json)
+        zone = ZoneInfo(base.config.store.timezone)
+    _print(found, zone, json=json)
 
 
 @app.command()
@@ -104,16 +107,16 @@ def show(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False
     from kiosk.app.wiring import open_base
 
     with open_base(data_dir, config, complain) as base:
-        found = base.tls_key.installed()
+        found, zone = base.tls_key.installed(), ZoneInfo(base.config.store.timezone)
     if found is not None:
-        _print(found, json=json)
+        _print(found, zone, json=json)
     elif json:
         print_json({"installed": False})
     else:
         say("no certificate: run `kiosk keys tls make`, then csr and install")
 
 
-def _print(found: Installed, *, json: bool) -> None:
+def _print(found: Installed, zone: ZoneInfo, *, json: bool) -> None:
     days = round((found.until.timestamp() - time.time()) / 86_400, 1)
     shown: dict[str, Any] = {
         "installed": True,
@@ -121,12 +124,15 @@ def _print(found: Installed, *, json: bool) -> None:
         "terminal": found.terminal,
         "issuer": found.issuer,
         "serial": found.serial,
-        "since": f"{found.since:%Y-%m-%dT%H:%M:%SZ}",
-        "until": f"{found.until:%Y-%m-%dT%H:%M:%SZ}",
+        "since": rfc3339(found.since.timestamp(), zone),
+        "until": rfc3339(found.until.timestamp(), zone),
         "days_left": days,
     }
     if json:
         print_json(shown)
         return
     say(f"certificate {found.serial} for terminal {found.terminal} by {found.issuer}")
-    say(f"valid until {shown['until']}" + (f", {days} days" if days > 0 else ": its time is over"))
+    say(
+        f"valid until {written(found.until.astimezone(zone))}"
+        + (f", {days} days" if days > 0 else ": its time is over")
+    )

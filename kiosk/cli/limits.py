@@ -15,6 +15,7 @@ from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, sa
 from kiosk.cli.staff import PinFile, approve
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import NO_LIMITS, LimitKind, Limits, Policy, Spent, effective
+from kiosk.domain.moments import written
 from kiosk.domain.money import Money, MoneyError
 from kiosk.domain.staff import Action
 
@@ -153,7 +154,8 @@ def log(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False)
         print_json(
             {
                 "changes": [
-                    {"at": entry.at.isoformat(), "staff": entry.staff, **entry.values} for entry in entries
+                    {"at": entry.at.astimezone(zone).isoformat(), "staff": entry.staff, **entry.values}
+                    for entry in entries
                 ]
             }
         )
@@ -161,7 +163,7 @@ def log(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False)
     for entry in entries:
         kind = str(entry.values["kind"])
         before, after = (cap_said(kind, entry.values[when], currency) for when in ("before", "after"))
-        at = entry.at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+        at = written(entry.at.astimezone(zone))
         say(f"{at} {kind}: {before} -> {after}, staff {entry.staff or 'not named'}")
     say(f"{len(entries)} changes")
 

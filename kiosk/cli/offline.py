@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.domain.moments import moment, rfc3339
 from kiosk.domain.money import Money
 from kiosk.domain.receipt import reason, render
 
@@ -119,7 +120,7 @@ def _span(seconds: float) -> str:
 def _line(sale: StoredSale, zone: tzinfo) -> str:
     task = sale.task
     order = task.order
-    sold = datetime.fromtimestamp(task.at, zone).isoformat(" ", "seconds")
+    sold = moment(task.at, zone)
     about = f"{order.amount} order {order.order_ref} " if order else ""
     return f"{about}sold {sold} (ref {task.ref})"
 
@@ -132,7 +133,7 @@ def _as_json(
             "ref": sale.task.ref,
             "order_ref": sale.task.order.order_ref if sale.task.order else None,
             "amount": Money(sale.task.minor, currency).decimal(),
-            "sold": datetime.fromtimestamp(sale.task.at, zone).isoformat(timespec="seconds"),
+            "sold": rfc3339(sale.task.at, zone),
             "code": sale.answer.code if sale.answer else None,
             "approval": sale.answer.approval if sale.answer else None,
         }

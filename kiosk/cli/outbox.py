@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.domain.moments import moment, rfc3339
 from kiosk.domain.money import Money
+from kiosk.domain.receipt import reason
 
 if TYPE_CHECKING:
     from kiosk.acquirer.journal import Task
@@ -40,24 +42,24 @@ def outbox(
         if path.exists():
             with Journal(path, read_only=True) as journal:
                 tasks = [*journal.open_tasks(), *(one for one in journal.tasks(limit) if one.result)]
-        withdrawals = base.withdrawals.tokens()
+        withdrawals, zone = base.withdrawals.tokens(), ZoneInfo(base.config.store.timezone)
     waiting = [task for task in tasks if task.result is None]
     declined = [task for task in tasks if task.result == "declined"]
     if json:
         print_json(
             {
-                "waiting": [_as_json(task) for task in waiting],
-                "declined": [_as_json(task) for task in declined],
+                "waiting": [_as_json(task, zone) for task in waiting],
+                "declined": [_as_json(task, zone) for task in declined],
                 "withdrawals": withdrawals,
             }
         )
     else:
         for task in waiting:
-            say(f"waits     {_line(task)}")
+            say(f"waits     {_line(task, zone)}")
         for token in withdrawals:
             say(f"waits     withdrawal of {token}")
         for task in declined:
-            say(f"DECLINED  {_line(task)} ({_code(task) or 'no reason given'})")
+            say(f"DECLINED  {_line(task, zone)}: {reason(_code(task))}")
         if not (waiting or withdrawals or declined):
             why = "" if path.exists() else f" (nothing was sold here yet: {path} is not there)"
             say(f"nothing waits, nothing was declined{why}")
@@ -76,17 +78,18 @@ def _code(task: Task) -> str:
     return answer.code if answer else ""
 
 
-def _line(task: Task) -> str:
+def _line(task: Task, zone: ZoneInfo) -> str:
     order = f" of order {task.order.order_ref}" if task.order else ""
     money = _money(task)
-    since = datetime.fromtimestamp(task.at).astimezone().strftime("%Y-%m-%d %H:%M")
+    since = moment(task.at, zone)
     return f"{since} {task.operation} {task.number}{order}{f' {money}' if money else ''} (ref {task.ref})"
 
 
-def _as_json(task: Task) -> dict[str, Any]:
+def _as_json(task: Task, zone: ZoneInfo) -> dict[str, Any]:
     money = _money(task)
     return {
         "operation": task.operation,
+        "at": rfc3339(task.at, zone),
         "ref": task.ref,
         "number": task.number,
         "order_ref": task.order.order_ref if task.order else None,

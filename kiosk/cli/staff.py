@@ -7,11 +7,13 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.moments import written
 from kiosk.domain.staff import Action, Role
 
 if TYPE_CHECKING:
@@ -125,12 +127,17 @@ def log(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False)
     Example: kiosk staff log
     """
     with _base(data_dir, config) as base:
-        entries = base.audit.entries()
+        entries, zone = base.audit.entries(), ZoneInfo(base.config.store.timezone)
     if json:
         print_json(
             {
                 "entries": [
-                    {"at": one.at.isoformat(), "staff": one.staff, "what": one.what, **one.values}
+                    {
+                        "at": one.at.astimezone(zone).isoformat(),
+                        "staff": one.staff,
+                        "what": one.what,
+                        **one.values,
+                    }
                     for one in entries
                 ]
             }
@@ -138,7 +145,7 @@ def log(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False)
         return
     for one in entries:
         told = " ".join(f"{name} {value}" for name, value in one.values.items() if value not in (None, ""))
-        say(f"{one.at:%Y-%m-%d %H:%M:%S} staff {one.staff or '-'} {one.what} {told}".rstrip())
+        say(f"{written(one.at.astimezone(zone))} staff {one.staff or '-'} {one.what} {told}".rstrip())
 
 
 def approve(

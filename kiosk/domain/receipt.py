@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from kiosk.domain.columns import Columns, clean, isolated
+from kiosk.domain.moments import written
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Answer, Order, Result
 from kiosk.domain.receipt_texts import LANGUAGES, Texts
@@ -303,7 +304,7 @@ def render_close(slip: CloseSlip, *, language: str = "en", columns: int = COLUMN
         page.rule(),
         page.pair(texts.differences, str(slip.differences)),
         page.pair(texts.batch, str(slip.batch)),
-        page.pair(texts.time, _time(slip.when)),
+        page.pair(texts.time, written(slip.when)),
         page.pair(texts.terminal, slip.terminal_id),
         page.centred(banner),
     )
@@ -330,7 +331,7 @@ def _rows(receipt: Receipt, texts: Texts) -> list[tuple[str, str]]:
         (texts.left, "" if receipt.left is None else str(receipt.left)),
         (texts.number, str(receipt.number) if given_back else ""),
         (texts.order, receipt.order_ref),
-        (texts.time, _time(receipt.when)),
+        (texts.time, written(receipt.when)),
         (texts.terminal, receipt.terminal_id),
         (texts.refunded_to if given_back else texts.payer, receipt.masked_payer),
         (texts.code, texts.reasons.get(receipt.code, receipt.code)),
@@ -341,13 +342,6 @@ def _rows(receipt: Receipt, texts: Texts) -> list[tuple[str, str]]:
         (texts.licence, receipt.licence),
     ]
     return [(label, value) for label, value in rows if value]
-
-
-def _time(when: datetime) -> str:
-    """`2026-11-25 16:00:03 +08:00`: the clock on the wall, and which one."""
-    text = when.isoformat(" ", "seconds")
-    zone = len("+08:00")
-    return f"{text[:-zone]} {text[-zone:]}"
 
 
 def _page(*blocks: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ def test_a_known_payer_buys_while_the_acquirer_is_away_and_is_debited_once(shop:
     assert again.code == 0
     assert "nothing more was charged" in again.out
 
+    line = shop("outbox").out
+    assert re.match(r"waits     \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+08:00 advice 1 of order A-2 ¥ 10.00", line)
     waits = shop("offline")
     assert waits.code == 0
     assert "waiting      1  ¥ 10.00  of 3 sales, ¥ 90.00; one at most ¥ 50.00; the oldest since" in waits.out

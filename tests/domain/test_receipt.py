@@ -364,7 +364,8 @@ def test_a_declined_payment_with_that_code_is_not_marked_paid() -> None:
 def test_what_moved_no_money_counts_in_no_close() -> None:
     assert set(Outcome) - set(BOOKED) == {
         Outcome.DECLINED, Outcome.NOT_FINAL, Outcome.OFFLINE_DECLINED,
-        Outcome.REFUNDED_IN_FULL, Outcome.REFUNDED_IN_PART, Outcome.OFFLINE_CHARGED, Outcome.OFFLINE_NOT_CHARGED,
+        Outcome.REFUNDED_IN_FULL, Outcome.REFUNDED_IN_PART,
+        Outcome.OFFLINE_CHARGED, Outcome.OFFLINE_NOT_CHARGED,
     }, "and what is said later of a payment is no other booking"  # fmt: skip
 
 
