@@ -31,6 +31,8 @@ MAX_TOMBSTONES_BYTES: Final = 16 * 1024 * 1024
 MAX_SEGMENTS: Final = 2_000
 NOWHERE: Final = "gallery/-/-"
 """A path that only the role `gallery` could answer for: asking for it fetches and verifies that role."""
+NO_TEXT: Final = "consent/-/-"
+"""The same for the role `texts`."""
 _SEGMENT: Final = re.compile(r"gallery/([0-9a-f]{16})/(\d{1,6})\.seg", re.ASCII)
 
 
@@ -174,6 +176,13 @@ class Repository:
             raise SyncRefused(Cause.MALFORMED, f"{len(found)} segments of {region}")
         return tuple(found)
 
+    def texts(self) -> dict[str, str]:
+        """The consent texts that are published: SHA-256 by path. Raises as `refresh`."""
+        with _explained():
+            self._known().get_targetinfo(NO_TEXT)
+            listed = self._role("texts").targets
+        return {path: target.hashes.get("sha256", "") for path, target in listed.items()}
+
     def segment(self, one: Published) -> Path:
         """Where the sealed bytes of a segment lie, as they were signed for. Raises as `refresh`; `Paused`.
 
@@ -182,6 +191,7 @@ class Repository:
         place = self._folder / "segments" / f"{one.sha256}.seg"
         with _explained():
             found = self._target(one.path, MAX_SEGMENT_BYTES)
+        with _explained(Cause.ALTERED):
             if self._known().find_cached_target(found, str(place)) is None:
                 self._known().download_target(found, str(place))
         return place
@@ -197,6 +207,7 @@ class Repository:
         """Any file of the repository, verified, of at most `most` bytes. Raises as `refresh`; `Paused`."""
         with _explained():
             found = self._target(path, most)
+        with _explained(Cause.ALTERED):
             there = Path(self._known().download_target(found, str(self._folder / "download")))
             try:
                 return there.read_bytes()
@@ -252,12 +263,17 @@ def _published(target: TargetFile) -> Published:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """python-tuf's errors as what they mean for a kiosk; its texts are details."""
+def _explained(mismatch: Cause = Cause.MIX_AND_MATCH) -> Iterator[None]:
+    """python-tuf's errors as what they mean for a kiosk; its texts are details.
+
+    `mismatch`: what a file is that has another hash than the one it is listed with.
+    """
     try:
         yield
     except Paused:
         raise
+    except tuf.LengthOrHashMismatchError as error:
+        raise SyncRefused(mismatch, str(error)[:200]) from error
     except (tuf.RepositoryError, tuf.DownloadError, tuf.StorageError) as error:
         raise SyncRefused(_cause(error), str(error).splitlines()[0][:200] or type(error).__name__) from error
 
@@ -272,8 +288,6 @@ def _cause(error: Exception) -> Cause:
             return Cause.MIX_AND_MATCH
         case tuf.BadVersionNumberError():
             return Cause.ROLLBACK
-        case tuf.LengthOrHashMismatchError():
-            return Cause.ALTERED
         case tuf.DownloadLengthMismatchError():
             return Cause.ENDLESS_DATA
         case tuf.SlowRetrievalError():

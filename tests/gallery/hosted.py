@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,7 +50,9 @@ def later(**span: int) -> datetime:
 class Hosted:
     """Roles and keys of a repository, and `files`: what a web server would serve of it, by path."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hashed: bool = True) -> None:
+        self.hashed = hashed
+        """Whether lists of metadata name lengths and hashes too, as a publisher may."""
         self.files: dict[str, bytes] = {}
         self.signers = {
             role: CryptoSigner.generate_ed25519() for role in ("timestamp", "snapshot", "targets", *DELEGATED)
@@ -125,18 +128,21 @@ class Hosted:
 
     def write_role(self, role: str) -> None:
         signed = self.delegated[role]
-        self.snapshot.meta[f"{role}.json"] = MetaFile(signed.version)
-        self.write(f"metadata/{signed.version}.{role}.json", signed, role)
+        self.snapshot.meta[f"{role}.json"] = self.write(
+            f"metadata/{signed.version}.{role}.json", signed, role
+        )
 
     def write_targets(self) -> None:
         self.targets.version += 1
-        self.snapshot.meta["targets.json"] = MetaFile(self.targets.version)
-        self.write(f"metadata/{self.targets.version}.targets.json", self.targets, "targets")
+        self.snapshot.meta["targets.json"] = self.write(
+            f"metadata/{self.targets.version}.targets.json", self.targets, "targets"
+        )
 
     def publish_snapshot(self) -> None:
         self.snapshot.version += 1
-        self.write(f"metadata/{self.snapshot.version}.snapshot.json", self.snapshot, "snapshot")
-        self.timestamp.snapshot_meta = MetaFile(self.snapshot.version)
+        self.timestamp.snapshot_meta = self.write(
+            f"metadata/{self.snapshot.version}.snapshot.json", self.snapshot, "snapshot"
+        )
         self.publish_timestamp()
 
     def publish_timestamp(self) -> None:
@@ -157,10 +163,13 @@ class Hosted:
         self.root.version += 1
         self.publish_root()
 
-    def write(self, path: str, signed: Any, role: str) -> None:
+    def write(self, path: str, signed: Any, role: str) -> MetaFile:
+        """The file, signed; what a list says of it."""
         metadata = Metadata(signed)
         metadata.sign(self.signers[role])
-        self.files[path] = metadata.to_bytes()
+        content = self.files[path] = metadata.to_bytes()
+        hashes = {"sha256": hashlib.sha256(content).hexdigest()}
+        return MetaFile(signed.version, len(content), hashes) if self.hashed else MetaFile(signed.version)
 
 
 @dataclass

@@ -59,9 +59,10 @@ def newest_segment(client: Client) -> str:
     return [path for path in client.hosted.files if path.endswith(".seg")][-1]
 
 
-@pytest.fixture
-def hosted() -> Hosted:
-    hosted = Hosted()
+@pytest.fixture(params=[True, False], ids=["hashed", "by-version"])
+def hosted(request: pytest.FixtureRequest) -> Hosted:
+    """Lists of metadata may name hashes, or versions only: every attack is tried on both."""
+    hosted = Hosted(hashed=request.param)
     publish(hosted)
     return hosted
 
