@@ -22,6 +22,7 @@ from kiosk.acquirer.messages import new_ref
 from kiosk.acquirer.operations import Envelope, GalleryKeysAnswer, gallery_keys_request
 from kiosk.acquirer.tls import Tls, TlsTrust
 from kiosk.app.asking import ask, envelope
+from kiosk.app.consent_sync import TextsFollower
 from kiosk.app.freshness import Freshness
 from kiosk.app.people import EnrolledPeople
 from kiosk.app.wiring import Base, Kiosk
@@ -182,7 +183,7 @@ def open_follower(
     url = base.config.gallery.repository_url or base.trust.base_url.rstrip("/") + "/repo/"
     line = transport or HttpTransport(url, _secure(base, url))
     thresholds = base.setting(None).thresholds
-    return Follower(
+    follower = Follower(
         base.enrolled.store,
         folder,
         lambda fetcher: Repository(url, root, folder, fetcher),
@@ -192,6 +193,8 @@ def open_follower(
         model_id=base.embedding_id(),
         close_from=lambda people: closeness(thresholds, people),
     )
+    follower.on_whole = TextsFollower(base.data_dir / "consent", base.warn).follow
+    return follower
 
 
 def pinned_root(base: Base) -> bytes | None:

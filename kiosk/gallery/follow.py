@@ -75,6 +75,8 @@ class Follower:
         self._unaudited = folder / "unaudited"
         self.on_deletions: Callable[[Collection[str]], None] = lambda tokens: None
         """Told who withdrew, before anything is written: they are to be found by no search from then on."""
+        self.on_whole: Callable[[Repository], None] = lambda repository: None
+        """Told when the gallery is in step, to ask for what else the repository holds; must not raise."""
         self.on_progress: Callable[[int, int], None] = lambda done, of: None
         """Told how many of the segments of a round are here."""
 
@@ -124,6 +126,7 @@ class Follower:
             if self._unaudited.exists():  # cut off before they were compared
                 gallery = self._store.load().gallery
         repository.keep(())
+        self.on_whole(repository)
         if gallery is not None:
             deleted |= self._audit(gallery, region)
         return Round(at_s, deleted, len(lacking), self._fetcher.received - received, gallery)
