@@ -737,6 +737,10 @@ class Kernel:
             return Refuse(Reason.PIN_NEEDED)
         return decision
 
+    def tries_left(self, token: str) -> int:
+        """How many more failures of this payer, a wrong PIN say, lock them out here; 0: they are."""
+        return lockout.tries_left(self._journal.failures(lockout.of_payer(token)), self._clock.utc_s())
+
     def contradicted(self, token: str) -> None:
         """The payer who was recognised was denied by digits: a failure of theirs."""
         self._failed(lockout.of_payer(token))

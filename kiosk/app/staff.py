@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import tzinfo
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,8 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from kiosk.app.audit import Audit, What
 from kiosk.domain.errors import OperatorError
-from kiosk.domain.lockout import recounted
+from kiosk.domain.lockout import LOCK_S, recounted, tries_left
+from kiosk.domain.moments import moment
 from kiosk.domain.ports import Clock
 from kiosk.domain.staff import Action, Member, Role, check_number, check_pin, locked_until, may
 from kiosk.files import alone, write_whole
@@ -55,9 +56,11 @@ class StaffStore:
         secret: Callable[[str], bytes],
         clock: Clock,
         hasher: PasswordHasher | None = None,
+        zone: tzinfo | None = None,
     ) -> None:
+        """`zone`: the store's, for what people read; None: this machine's."""
         self._path, self._secret, self._clock = folder / STAFF_NAME, secret, clock
-        self._audit = Audit(folder, secret)
+        self._audit, self._zone = Audit(folder, secret), zone
         self._hasher = hasher or PasswordHasher()  # RFC 9106, second recommended option: 64 MiB, 3 passes
 
     def members(self) -> list[Member]:
@@ -81,13 +84,24 @@ class StaffStore:
             until = locked_until(kept.failures, now)
             if until is not None:
                 self._write(_with(staff, kept))  # a clock that was set back far makes the lock no shorter
-                clock = datetime.fromtimestamp(until).astimezone().strftime("%H:%M:%S")
-                raise OperatorError(f"staff {number} is locked until {clock} after wrong PINs")
+                raise OperatorError(
+                    f"staff {number} is locked until {moment(until, self._zone)} after wrong PINs",
+                    do=f"Wait, or a manager gives a new PIN (`kiosk staff pin {number} --by NUMBER`).",
+                )
             counted = msgspec.structs.replace(kept, failures=(*kept.failures, now)[-KEPT_FAILURES:])
             self._write(_with(staff, counted))
             if not self._fits(kept, pin):
                 self._audit.note("wrong_pin", at_s=now, staff=str(number), action=str(action))
-                raise OperatorError(f"wrong PIN for staff {number}")
+                left = tries_left(counted.failures, now)
+                raise OperatorError(
+                    f"wrong PIN for staff {number}: "
+                    + (
+                        f"{left} more and it is locked"
+                        if left
+                        else f"it is locked for {LOCK_S // 60} minutes"
+                    ),
+                    do=f"Who forgot it gets a new one (`kiosk staff pin {number} --by NUMBER`).",
+                )
             self._write(_with(staff, msgspec.structs.replace(kept, failures=())))
             if not may(kept.role, action):
                 self._audit.note("not_allowed", at_s=now, staff=str(number), action=str(action))

@@ -323,7 +323,8 @@ class Base:
     @cached_property
     def staff(self) -> StaffStore:
         """Who may approve what here."""
-        return StaffStore(self.data_dir, self.key.derive, self.clock)
+        zone = ZoneInfo(self.config.store.timezone)
+        return StaffStore(self.data_dir, self.key.derive, self.clock, zone=zone)
 
     @cached_property
     def consent_texts(self) -> ConsentTexts:

@@ -81,6 +81,13 @@ REFUSALS: Final = {
     Reason.GALLERY_STALE: "this kiosk was offline for too long; kiosk gallery status says since when",
 }
 
+WHAT_TO_DO: Final = {
+    "pin_blocked": ". No PIN is tried any more: the payer asks their provider, or pays another way",
+    "pin_format": ". This kiosk and the acquirer do not agree on the PIN's key; see `kiosk doctor`",
+    "payer_blocked": ". The payer asks their provider, or pays another way",
+}
+"""After a decline that another try does not end."""
+
 
 def pay(
     camera: Camera,
@@ -250,7 +257,8 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
         case Declined(answer=answer) if answer.code == "order_paid":
             return f"order {order.order_ref} was paid elsewhere: don't take it again; nothing was charged now"
         case Declined(answer=answer):
-            return f"declined by the acquirer: {reason(answer.code)}; nothing was charged"
+            do = WHAT_TO_DO.get(answer.code, "")
+            return f"declined by the acquirer: {reason(answer.code)}; nothing was charged{do}"
         case NotSent() if kiosk.offline.why:
             return (
                 "not sent: the acquirer can't be reached; nothing was charged"
@@ -265,7 +273,12 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
         case PinEntry(tries=0):
             return "a second factor is needed: the wallet PIN (--pin-file)"
         case PinEntry():
-            return f"declined by the acquirer ({WRONG_PIN}); nothing was charged"
+            left = kiosk.kernel.tries_left(state.payer.token)
+            here = f"after {left} more payment by face is locked here" if left else "it is locked here now"
+            return (
+                f"declined by the acquirer: {reason(WRONG_PIN)}; nothing was charged. Try the right one with"
+                f" --order {order.order_ref}; {here} for a while, and the provider may block the PIN sooner"
+            )
         case SecondFactor(tries=0):
             return "a second factor is needed: the last four digits of the phone number (--digits)"
         case SecondFactor():
@@ -316,9 +329,9 @@ def _paid_before(receipt: Receipt) -> str:
     return ""
 
 
-def _wrong_pin(state: State) -> str | None:
+def _wrong_pin(state: State) -> PinEntry | None:
     """On the PIN page again: the attempt before it was declined for its PIN."""
-    return WRONG_PIN if isinstance(state, PinEntry) and state.tries else None
+    return state if isinstance(state, PinEntry) and state.tries else None
 
 
 def _as_json(state: State, order: Order, kiosk: Kiosk, code: Exit) -> dict[str, Any]:
@@ -326,6 +339,7 @@ def _as_json(state: State, order: Order, kiosk: Kiosk, code: Exit) -> dict[str, 
     refusal = getattr(state, "refusal", None)
     look = kiosk.looker.last
     now = _as_it_is_now(state, kiosk) if isinstance(state, Approved) else None
+    wrong = _wrong_pin(state)
     return {
         "outcome": code.name.lower(),
         "exit_code": int(code),
@@ -335,9 +349,10 @@ def _as_json(state: State, order: Order, kiosk: Kiosk, code: Exit) -> dict[str, 
         "ref": getattr(state, "ref", None),
         "approval": answer.approval if answer else None,
         "rrn": answer.rrn if answer else None,
-        "code": answer.code if answer else _wrong_pin(state),
+        "code": answer.code if answer else WRONG_PIN if wrong else None,
         "reason": str(refusal.reason) if refusal else None,
         "locked_until": refusal.until.isoformat() if refusal and refusal.until else None,
+        "pin_tries_left": kiosk.kernel.tries_left(wrong.payer.token) if wrong else None,
         "not_offline": kiosk.offline.doubt,
         "liveness": str(look.outcome) if look else None,
         "frames_used": look.frames_used if look else 0,

@@ -27,6 +27,7 @@ __all__ = [
     "of_payer",
     "recounted",
     "standing",
+    "tries_left",
 ]
 
 OTHER_FACTOR_AFTER: Final = 3
@@ -91,3 +92,10 @@ def standing(failures: Collection[float], now_s: float) -> Standing:
     if len(counted) >= LOCK_AFTER and now_s < until_s:
         return Locked(until_s)
     return OtherFactor()
+
+
+def tries_left(failures: Collection[float], now_s: float) -> int:
+    """How many failures from now on lock; 0: it is locked. After a lock the next failure locks again."""
+    if isinstance(standing(failures, now_s), Locked):
+        return 0
+    return max(1, LOCK_AFTER - sum(at > now_s - MEMORY_S for at in failures))

@@ -91,10 +91,18 @@ def test_no_pin_is_in_any_file(opened: Open, tmp_path: Path) -> None:
 
 
 def test_wrong_pins_lock_a_number_across_restarts_and_not_the_others(opened: Open, clock: Clock) -> None:
-    for _ in range(LOCK_AFTER):
-        with pytest.raises(OperatorError, match="wrong PIN for staff 7"):
+    for left in range(LOCK_AFTER - 1, -1, -1):
+        told = (
+            f"{left} more and it is locked"
+            if left
+            else "it is locked for 5 minutes. Who forgot it gets a new"
+        )
+        with pytest.raises(OperatorError, match=f"wrong PIN for staff 7: {told}"):
             opened().approve(7, "555123", Action.REFUND)
-    with pytest.raises(OperatorError, match="staff 7 is locked until"):
+    with pytest.raises(
+        OperatorError,
+        match=r"staff 7 is locked until [-0-9]{10} [:0-9]{8} [-+:0-9]{6} after wrong PINs. Wait, or",
+    ):
         opened().approve(7, "193750", Action.REFUND)
     clock.now -= 86_400  # setting the clock back opens nothing, and locks for no longer than a lock lasts
     for _ in range(2):

@@ -179,7 +179,7 @@ def test_two_kiosks_share_neither_a_data_folder_nor_a_till_s_port(
         for folder, told in (
             (shop.folder, f"{shop.folder}: another kiosk is running on this data folder. Stop it"),
             (
-                tmp_path / "other",
+                other,
                 f"port {port}: another program listens there already, perhaps another kiosk",
             ),
         ):

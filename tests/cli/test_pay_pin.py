@@ -79,9 +79,12 @@ def test_a_wrong_pin_is_declined_in_the_acquirer_s_word_and_the_order_may_be_pai
     wrong = pin_file(tmp_path, "135790")
     ran = pay(kiosk, shop, "--order", "N-4", "--pin-file", wrong)
     assert ran.code == 10
-    assert "wrong_pin" in one_line(ran)
+    line = one_line(ran)
+    assert (
+        "wrong PIN (wrong_pin); nothing was charged. Try the right one with --order N-4; after 4 more" in line
+    )
     told = json.loads(pay(kiosk, shop, "--order", "N-4", "--pin-file", wrong, "--json").out)
-    assert (told["outcome"], told["code"]) == ("declined", "wrong_pin")
+    assert (told["outcome"], told["code"], told["pin_tries_left"]) == ("declined", "wrong_pin", 3)
     assert pay(kiosk, shop, "--order", "N-4", "--pin-file", pin_file(tmp_path, DEFAULT_PIN)).code == 0
     assert [row.debited_minor for row in shop.rows("N-4")] == [0, 0, 60_000]
 
@@ -94,7 +97,8 @@ def test_the_third_wrong_pin_blocks_at_the_acquirer_and_after_the_right_one_too(
     assert ["pin_blocked" in line for line in lines] == [False, False, True]
     blocked = pay(kiosk, shop, "--pin-file", pin_file(tmp_path, DEFAULT_PIN))
     assert blocked.code == 10
-    assert "pin_blocked" in one_line(blocked)
+    line = one_line(blocked)
+    assert "PIN blocked after wrong ones (pin_blocked); nothing was charged. No PIN is tried any more" in line
 
 
 @pytest.mark.parametrize("digits", ["123", "1234567890123", "12a4", "", "１２３４"])

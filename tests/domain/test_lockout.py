@@ -17,6 +17,7 @@ from kiosk.domain.lockout import (
     of_payer,
     recounted,
     standing,
+    tries_left,
 )
 
 NOW = 1_800_000_000.0
@@ -33,6 +34,21 @@ def test_a_lock_ends_and_the_next_failure_locks_again():
     assert standing(failures, NOW + LOCK_S - 0.001) == Locked(NOW + LOCK_S)
     assert standing(failures, NOW + LOCK_S) == OtherFactor()
     assert standing([*failures, NOW + LOCK_S], NOW + LOCK_S) == Locked(NOW + 2 * LOCK_S)
+
+
+@pytest.mark.parametrize(("number", "left"), [(0, 5), (1, 4), (4, 1), (5, 0), (9, 0)])
+def test_so_many_more_may_fail_before_the_lock(number, left):
+    assert tries_left([NOW] * number, NOW) == left
+    assert tries_left([NOW] * number, NOW + LOCK_S) == max(1, left), "after a lock, the next one locks again"
+    assert tries_left([NOW] * number, NOW + MEMORY_S) == LOCK_AFTER
+
+
+@given(st.lists(st.floats(NOW - 2 * MEMORY_S, NOW), max_size=8))
+def test_as_many_failures_as_are_left_lock_and_none_fewer(failures):
+    left = tries_left(failures, NOW)
+    for number in range(left + 1):
+        locked = isinstance(standing([*failures, *[NOW] * number], NOW), Locked)
+        assert locked == (number == left)
 
 
 def test_failures_are_forgotten():
