@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kiosk.domain.errors import OperatorError
-from kiosk.gallery.bench import Crowd, search_figures, search_section
+from kiosk.gallery.bench import search_figures, search_section
+from kiosk.gallery.crowd import Crowd
 from kiosk.gallery.gallery import Engine
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kiosk.domain.decision import Candidate
 from kiosk.gallery import int8
-from kiosk.gallery.bench import Crowd
+from kiosk.gallery.crowd import Crowd
 from kiosk.gallery.exact import ExactMatcher
 from kiosk.gallery.int8 import Int8Matcher
 from kiosk.gallery.template import TEMPLATE_SIZE, Template

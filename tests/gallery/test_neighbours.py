@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kiosk.domain.decision import FalseMatchBound, Thresholds
 from kiosk.gallery import neighbours
 from kiosk.gallery.axes import leading_axes, with_rest
-from kiosk.gallery.bench import Crowd
+from kiosk.gallery.crowd import Crowd
 from kiosk.gallery.neighbours import Pair, close_pairs, closeness, tokens_of
 from kiosk.gallery.template import PayerRecord
 from tests.gallery.people import people, record, unit
