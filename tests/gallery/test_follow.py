@@ -20,8 +20,8 @@ from kiosk.gallery.store import GalleryStore
 from kiosk.gallery.sync import Cause, Repository, SyncRefused
 from kiosk.gallery.template import PayerRecord
 from tests.gallery.hosted import REGION, URL, Hosted, Line
+from tests.gallery.keys import Key
 from tests.gallery.people import MODEL, looks, people, record, unit
-from tests.gallery.test_store import Key
 
 EPOCH = Epoch(REGION, 1, b"e" * 32)
 FOLDER = "repository"
