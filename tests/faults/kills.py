@@ -210,7 +210,7 @@ class _Shop:
         if dice.random() < 0.15:  # while it comes up, or takes up what is open
             time.sleep(dice.random() * STARTING_S)
         else:
-            self._heard(life.stdout.readline())
+            self._heard(life.stdout.readline().decode())
             if dice.random() < 0.25 and not away:
                 time.sleep(dice.random() * SELLING_S)
                 self._sandbox.kill()
@@ -221,17 +221,18 @@ class _Shop:
         self._kill(life)
         return kills + 1
 
-    def _start_kiosk(self) -> subprocess.Popen[str]:
+    def _start_kiosk(self) -> subprocess.Popen[bytes]:
         seed = str(self._dice.randrange(10**9))
         arguments = [*self._kiosk(), "--first", str(self._number), "--seed", seed]
-        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Unbuffered: what a first line's read took beyond it would be lost to `communicate`.
+        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
 
-    def _kill(self, life: subprocess.Popen[str]) -> None:
+    def _kill(self, life: subprocess.Popen[bytes]) -> None:
         ended = life.poll()
         life.kill()
         rest, errors = life.communicate()
-        assert ended is None, f"the kiosk ended by itself: {errors}"
-        for line in rest.splitlines(keepends=True):
+        assert ended is None, f"the kiosk ended by itself: {errors.decode()}"
+        for line in rest.decode().splitlines(keepends=True):
             self._heard(line)
         self._number += self._dice.random() < 0.5
         self._killed("kiosk", self._left_open())

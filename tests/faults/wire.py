@@ -111,6 +111,18 @@ class Keys:
         self.terminals = Terminals(folder, folder)
 
 
+class NothingPublished:
+    """Nobody enrols in these schedules: there is no repository to keep."""
+
+    repository = Path(__file__).parent
+
+    def wake(self) -> None:
+        """Nobody came or went."""
+
+    def is_behind(self, epoch: int, tombstones_version: int) -> bool:
+        return False
+
+
 class SignedWire:
     """ECDSA, RFC 9421, and the sandbox's application, called by hand: no event loop, no socket."""
 
@@ -123,6 +135,7 @@ class SignedWire:
         self._front = _Front(
             ADDRESS,
             authoriser=authoriser,
+            publishing=NothingPublished(),  # type: ignore[arg-type]
             key=self._keys.acquirer,
             terminals=self._keys.terminals,
             clock=self._clock,  # type: ignore[arg-type]
