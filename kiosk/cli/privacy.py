@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from kiosk.cli.privacy_export import export
 from kiosk.cli.privacy_report import report
 
 __all__ = ["app"]
@@ -13,6 +14,7 @@ app = typer.Typer(
 )
 
 
+app.command()(export)
 app.command()(report)
 
 
