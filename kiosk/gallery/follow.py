@@ -221,8 +221,10 @@ class Follower:
                     deleted |= self._deleted(region)[1]
                 due = self._clock.monotonic_ms() + DELETIONS_MS
 
-        at = self._close_from(gallery.size)
-        found = tokens_of(close_pairs(gallery.records(), at, fresh=fresh, progress=between))
+        found = frozenset[str]()
+        if fresh is None or fresh:
+            at = self._close_from(gallery.size)
+            found = tokens_of(close_pairs(gallery.records(), at, fresh=fresh, progress=between))
         before = frozenset[str]() if fresh is None else gallery.neighbours
         gallery.neighbours = found | before.intersection(token for token, _ in now)
         for token in deleted:

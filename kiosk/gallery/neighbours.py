@@ -81,13 +81,13 @@ def close_pairs(
         for start in range(0, len(rows), BLOCK)
         for other in range(start if fresh is None else 0, len(vectors), BLOCK)
     ]
-    product = np.empty((BLOCK, BLOCK), np.float32)
+    product = np.empty((min(BLOCK, len(rows)), min(BLOCK, len(vectors))), np.float32)
     for done, (own, other) in enumerate(blocks, start=1):
         others = bounds[other : other + BLOCK]
         cosines = product[: len(own), : len(others)]
         np.matmul(bounds[own], others.T, out=cosines)
-        near_own, near_other = np.nonzero(cosines >= at - ROUNDING)
-        nearest.compare(own[near_own], near_other + other)
+        near = np.flatnonzero(cosines >= at - ROUNDING)  # of one dimension: NumPy is quick at that alone
+        nearest.compare(own[near // len(others)], near % len(others) + other)
         progress(done, len(blocks))
     for held in (vectors, bounds, product):
         held.fill(0.0)
