@@ -192,7 +192,7 @@ class _Shop:
         life = self._start_kiosk()
         assert life.stdout is not None
         for line in life.stdout:
-            self._heard(line)
+            self._heard(line.decode())
             if self._told.approved:
                 break
         self._kill(life)
