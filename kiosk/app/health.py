@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from kiosk.acquirer.client import Unsent
 from kiosk.acquirer.journal import InUse
 from kiosk.app.camera import REFUSALS_NAME, Refusals
-from kiosk.app.memory import exposure
 from kiosk.app.health_gallery import gallery_found
+from kiosk.app.health_sync import sync_found
 from kiosk.app.memory import exposure
 from kiosk.app.till import till_key_file
 from kiosk.app.wiring import Base
@@ -62,7 +62,6 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
     config = base.config
     seen = _Seen()
     parts: tuple[tuple[str, Callable[[], Check]], ...] = (
-        ("memory", _memory),
         ("disk", lambda: _disk(base.data_dir)),
         ("clock", _clock),
         ("memory", _memory),
@@ -70,12 +69,12 @@ def checks(base: Base, camera: str) -> Iterator[Check]:
         ("model_terms", lambda: _terms(base)),
         ("camera", lambda: _camera(camera, config.mode, seen)),
         ("camera_pin", lambda: _camera_pin(seen.info, base.cameras.pin, config.mode)),
-        ("audit", lambda: _audit(base)),
         ("camera_guard", lambda: _camera_guard(seen, base.cameras.refusals)),
         ("key", lambda: _key(base)),
         ("journal", lambda: _journal(base)),
         ("audit", lambda: _audit(base)),
         ("gallery", lambda: _gallery(base)),
+        ("gallery_sync", lambda: Check("gallery_sync", *sync_found(base))),
         ("tls", lambda: _tls(base)),
         ("acquirer", lambda: _acquirer(base)),  # brings the policy, where it answers
         ("licence", lambda: _licence(base)),
@@ -114,20 +113,6 @@ def _clock() -> Check:
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if now < BUILT_S:
-def _memory() -> Check:
-    """Templates are in the clear in memory alone: by which ways it could be read, or reach a disk."""
-    ways = exposure()
-    if ways:
-        return Check("memory", "amber", "; ".join(ways), _CLOSE_MEMORY)
-    return Check("memory", "green", "no core dumps, closed to other processes, no swap on a disk")
-
-
-_CLOSE_MEMORY: Final = (
-    "Switch swap off (swapoff -a, and in /etc/fstab); the unit keeps the kiosk itself out of it "
-    "(MemorySwapMax=0, LimitMEMLOCK=infinity)."
-)
-
-
         return Check("clock", "red", shown, "Set the clock (timedatectl); signatures are valid for a minute.")
     return Check("clock", "green", shown)
 
@@ -336,11 +321,6 @@ def _journal(base: Base) -> Check:
             still_open, halted = len(journal.open_attempts()), journal.halted
     except InUse:
         return Check("journal", "green", "in use by a running kiosk, which checked it when it started")
-def _audit(base: Base) -> Check:
-    lines = len(base.audit.entries())
-    return Check("audit", "green", f"{lines} lines, each follows the one before")
-
-
     if broken is not None:
         return Check("journal", "red", f"entry {broken} breaks the chain", "Keep the file, call support.")
     if halted:
