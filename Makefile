@@ -8,11 +8,13 @@ HEADLESS ?=
 OUT     ?= out
 # Tests run on this many processes; 1 shows output as it comes.
 JOBS    ?= 2
+# References that `make bench-search` searches among.
+SIZES   ?= 1000,10000,50000
 # More for pytest: make test ARGS='tests/domain -k money'
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-convert check faults mutate bench bench-peers agreement lock models screenshots machine openapi protocol-test clean
+.PHONY: help setup demo test test-convert check faults mutate bench bench-peers bench-search agreement lock models screenshots machine openapi protocol-test clean
 
 help: ## say what there is
 	@echo "facepay-kiosk: a kiosk that people pay at by looking"
@@ -76,6 +78,9 @@ agreement: setup ## hold the int8 networks against their float originals [WRITE=
 
 bench-peers: setup ## the kiosk's vision against face_recognition (dlib) and MediaPipe, same run [ROUNDS=10]
 	@$(BIN)/python benchmarks/peers/compare.py --rounds $(or $(ROUNDS),10) --out $(OUT)/peers
+
+bench-search: setup ## the kiosk's search against faiss and usearch, same crowd [SIZES=1000,...]
+	@$(BIN)/python benchmarks/search/compare.py --sizes '$(SIZES)' --out $(OUT)/search
 
 screenshots: setup ## every screen x language x orientation x theme as PNG [OUT=folder]
 	@QT_QPA_PLATFORM=offscreen QT_QUICK_BACKEND=software $(BIN)/kiosk screenshot --all $(OUT)/screenshots

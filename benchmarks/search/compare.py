@@ -5,10 +5,10 @@
     python benchmarks/search/compare.py --check lfw/identify.csv
     python benchmarks/search/compare.py --draw docs/img/search.png
 
-Each engine runs in a process of its own, the peers in an environment of their own (`.venv-peer-search`, from
-the hashed list beside this file). What was measured is kept in OUT/search.json, by crowd, size and engine, so
-that sizes can be measured at different times; every run writes OUT/search.md. Embeddings of real people never
-leave the memory but for a file that is deleted.
+Each engine runs in a process of its own, held to as many processors as --cores says; the peers have an
+environment of their own (`.venv-peer-search`, from the hashed list beside this file). What was measured is
+kept in OUT/search.json, by crowd, size and engine, so that sizes can be measured at different times; every run
+writes OUT/search.md. Embeddings of real people never leave the memory but for a file that is deleted.
 """
 
 from __future__ import annotations
@@ -125,14 +125,22 @@ def show(name: str, people: NDArray[Any], looks: NDArray[Any], vectors: NDArray[
     print(f"{name:6} {figures} | {int(np.argmax(held >= 0.99)) + 1}")
 
 
-def measured(engine: str, size: int, searches: int, real: Path | None) -> dict[str, Any]:
+def measured(engine: str, size: int, searches: int, cores: int, real: Path | None) -> dict[str, Any]:
     """The figures of one engine; a line that says why where it failed."""
     python = environment() if engine in PEERS else Path(sys.executable)
-    command = [python, HERE / "worker.py", engine, str(size), str(searches), *([real] if real else [])]
+    command = [
+        python,
+        HERE / "worker.py",
+        engine,
+        str(size),
+        str(searches),
+        str(cores),
+        *([real] if real else []),
+    ]
     began = time.monotonic()
-    ended = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, check=False
-    )
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(cores))
+    environ = {**os.environ, **threads, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=False)
     if ended.returncode:
         return {"size": size, "engine": engine, "failed": f"ended with {ended.returncode}"}
     figures: dict[str, Any] = json.loads(ended.stdout)
@@ -202,9 +210,10 @@ def draw(kept: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="", help="references, such as 1000,10000,50000")
+    parser.add_argument("--sizes", default="", help="references, such as 1000,10000,50000; none: only write")
     parser.add_argument("--engines", default=",".join((*OURS, *PEERS)), help="default: all of them")
     parser.add_argument("--searches", type=int, default=1000, help="probes an engine and size (default 1000)")
+    parser.add_argument("--cores", type=int, default=1, help="processors that each may use (default 1)")
     parser.add_argument("--real", type=Path, help="a manifest of pictures: the crowd is mixed of its people")
     parser.add_argument(
         "--check", type=Path, help="a manifest of pictures: hold both crowds against them, and end"
@@ -229,7 +238,7 @@ def main() -> None:
         crowd = "mixed" if real else "drawn"
         for size in map(int, filter(None, options.sizes.split(","))):
             for engine in options.engines.split(","):
-                row = measured(engine, size, options.searches, real)
+                row = measured(engine, size, options.searches, options.cores, real)
                 kept["rows"][f"{crowd} {size} {engine}"] = {**row, "crowd": crowd}
                 store.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
                 print(row.get("failed") or line(row), flush=True)

@@ -1,6 +1,6 @@
 """One engine, one crowd, in a process and an environment of its own: prints its figures as JSON.
 
-    worker.py ENGINE SIZE SEARCHES [REAL.npy]
+    worker.py ENGINE SIZE SEARCHES CORES [REAL.npy]
 
 REAL.npy holds float32[n, 192], embeddings that the crowd is mixed of. `compare.py` starts it.
 """
@@ -8,6 +8,7 @@ REAL.npy holds float32[n, 192], embeddings that the crowd is mixed of. `compare.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -125,7 +126,8 @@ def made(engine: str, crowd: Crowd) -> tuple[Any, str]:
     return of_the_kiosk(engine, crowd.size), f"kiosk, numpy {version('numpy')}{library}"
 
 
-def main(engine: str, size: str, searches: str, real: str = "") -> None:
+def main(engine: str, size: str, searches: str, cores: str, real: str = "") -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(cores) :])
     crowd = Crowd(int(size), real=np.load(real) if real else None)
     matcher, versions = made(engine, crowd)
     figures = measure(crowd, matcher, engine, int(searches))

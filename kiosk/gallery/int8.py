@@ -203,7 +203,7 @@ class _Fixed:
 def _product(rows: NDArray[np.int8], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """float32[n]: each row times `weights`. Rows become float32 block by block, where BLAS takes them."""
     out = np.empty(len(rows), np.float32)
-    threads = min(MAX_THREADS, os.cpu_count() or 1, len(rows) // ROWS_A_THREAD + 1)
+    threads = min(MAX_THREADS, len(os.sched_getaffinity(0)), len(rows) // ROWS_A_THREAD + 1)
     if threads == 1:
         _blocks(rows, weights, out)
         return out
