@@ -6,7 +6,7 @@ asks again while one is open goes on with that one: a refund that was interrupte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal
@@ -340,28 +340,18 @@ class AfterSale:
 
     # --- waiting ----------------------------------------------------------------------------------------
 
-    def wait(
-        self,
-        keys: Collection[str],
-        wait_s: float,
-        ended: Callable[[str], None] = lambda key: None,
-    ) -> bool:
-        """Run the kernel until these tasks have their end, at most `wait_s`; whether all have.
+    def wait(self, keys: Collection[str], wait_s: float) -> bool:
+        """Run the kernel until these tasks, open now, have their end, at most `wait_s`; whether all have.
 
         Nobody waits for one that only a recovery can end.
         """
         give_up = self._clock.monotonic_ms() + round(wait_s * 1000)
         waiting = set(keys)
 
-        def end(key: str) -> None:
-            if key in waiting:
-                waiting.discard(key)
-                ended(key)
-
         def over(state: State) -> bool:
             return waiting <= self._outbox.refused or self._clock.monotonic_ms() >= give_up
 
-        self._outbox.on_end = end
+        self._outbox.on_end = waiting.discard
         self._outbox.hurry()
         self._outbox.tick()
         self._kernel.run(until=over)

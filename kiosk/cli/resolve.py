@@ -57,7 +57,7 @@ def resolve(
             many = f"{len(orders)} open payment{'s' * (len(orders) != 1)}"
             sys.stderr.write(f"asking the acquirer about {many}, for at most {wait:.0f} s ...\n")
         left = resolve_open(kernel, clock=base.clock, wait_s=wait, ended=ended)
-        sale.wait(waiting, wait)
+        sale.wait(books.outbox.waiting(), wait)  # what went through meanwhile ends no second time
         tasks = books.outbox.waiting()
         entries = [entry(ref) for ref in orders]
     if json:

@@ -14,6 +14,9 @@ import pytest
 from kiosk.acquirer.client import Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import payment_request
+from kiosk.app import unattended
+from kiosk.app.aftersale import AfterSale
+from kiosk.app.kernel import Kernel
 from kiosk.app.wiring import open_base, open_books
 from kiosk.domain.payment import Answer, Result
 from kiosk.domain.staff import Role
@@ -167,6 +170,28 @@ def test_resolve_finishes_a_refund_that_was_interrupted(kiosk: Kiosk, books: Run
     ran = kiosk("resolve", "--data-dir", books.folder)
     assert (ran.code, ran.out) == (0, "1 of 1 in the outbox went through (`kiosk outbox`)\n")
     assert given_back(books, ref) == 3850
+
+
+def test_resolve_does_not_wait_for_what_went_through_while_it_asked_for_a_payment(
+    kiosk: Kiosk, books: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sold(books, "R-20")
+    books.misbehave("drop-answer")
+    assert refund(kiosk, books, "R-20", "--wait", "0.8").code == 14
+    sold(books, "R-21", told=False)
+    awaited: list[set[str]] = []
+    resolve_open = unattended.resolve_open
+
+    def slowly(kernel: Kernel, **words: Any) -> int:
+        left = resolve_open(kernel, **words)
+        kernel.run(until=lambda state: not kernel._journal.open_tasks())
+        return left
+
+    monkeypatch.setattr(unattended, "resolve_open", slowly)
+    monkeypatch.setattr(AfterSale, "wait", lambda self, keys, wait_s: awaited.append(set(keys)))
+    ran = kiosk("resolve", "--data-dir", books.folder)
+    assert (ran.code, "1 of 1 in the outbox went through" in ran.out) == (0, True), ran.out + ran.err
+    assert awaited == [set()]
 
 
 def test_a_dispute_carries_the_journal_s_evidence_and_no_face(
