@@ -214,7 +214,7 @@ class _Shop:
             if dice.random() < 0.25 and not away:
                 time.sleep(dice.random() * SELLING_S)
                 self._sandbox.kill()
-                self._sandbox.wait()
+                self._sandbox.communicate()
                 self._killed("sandbox", False)
                 kills += 1
             time.sleep(dice.random() * SELLING_S)
