@@ -90,8 +90,8 @@ WORDS: Final = {
 }
 """`Class.field`, or `*.field` for those that mean the same everywhere: meaning, ISO 20022, ISO 8583."""
 
-OTHERS: Final = (m.Problem, m.PolicyTerms, m.LicenceTerms)
-"""Messages that no call names: refusals, and the payload of the policy's JWS."""
+OTHERS: Final = (m.Problem, m.PolicyTerms, m.LicenceTerms, o.WishesMessage)
+"""Messages that no call names: refusals, the payload of the policy's JWS, what an enrolment seals."""
 KINDS: Final = {
     m.Ref.__metadata__[0].pattern: "UUIDv7, lower case",
     m.Name.__metadata__[0].pattern: "name: 1 to 64 of letters, digits, `. _ : -`",
@@ -101,6 +101,7 @@ KINDS: Final = {
     m.Jose.__metadata__[0].pattern: "compact JWS or JWE, at most 4096 characters",
     m.Hash.__metadata__[0].pattern: "64 hex digits",
     r"^[0-9a-f]{16}\Z": "16 hex digits",
+    r"^([0-9]{4})?\Z": "4 digits, or empty",
 }
 """What a pattern is called in the tables."""
 

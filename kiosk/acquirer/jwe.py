@@ -19,11 +19,12 @@ from kiosk.acquirer.signing import load_public_key
 from kiosk.domain.errors import ProtocolError
 from kiosk.domain.limits import PinKey
 
-__all__ = ["EPOCH_TYP", "PIN_TYP", "TEMPLATE_TYP", "Recipient", "seal"]
+__all__ = ["EPOCH_TYP", "PIN_TYP", "TEMPLATE_TYP", "WISHES_TYP", "Recipient", "seal"]
 
 EPOCH_TYP: Final = "facepay-epoch+jwe"
 PIN_TYP: Final = "facepay-pin+jwe"
 TEMPLATE_TYP: Final = "facepay-template+jwe"
+WISHES_TYP: Final = "facepay-wishes+jwe"
 _REGISTRY: Final = jwe.JWERegistry(
     header_registry={"ref": HeaderParameter("the attempt that it belongs to", "str", required=True)},
     algorithms=["ECDH-ES", "A256GCM"],

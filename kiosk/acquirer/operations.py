@@ -66,6 +66,7 @@ __all__ = [
     "TelemetryAnswer",
     "TelemetryRequest",
     "Total",
+    "WishesMessage",
     "advice_request",
     "body_limit",
     "dispute_request",
@@ -266,10 +267,23 @@ class ConsentMessage(Message, frozen=True, kw_only=True):
             raise ValueError("a guardian declares for who is not of age")
 
 
+class WishesMessage(Message, frozen=True, kw_only=True):
+    """What a person gave beside their face: the last four digits of a phone number, and caps of their own.
+
+    It travels sealed for the acquirer (`facepay-wishes+jwe`), since digits are a factor of a payment. Minor
+    units of the policy's currency; None: no cap.
+    """
+
+    digits: Annotated[str, Meta(pattern=r"^([0-9]{4})?\Z")] = ""
+    per_payment: Minor | None = None
+    per_person_day: Minor | None = None
+
+
 class EnrolmentRequest(Request, frozen=True, kw_only=True):
     """`POST /v1/enrolments`: a person wants to pay by face, and the acquirer gives them a token.
 
-    `template` is a compact JWE to the acquirer's key: float32 values of `model_id`, little-endian.
+    `template` is a compact JWE to the acquirer's key: float32 values of `model_id`, little-endian. `wishes`:
+    one of a `WishesMessage`, so that every kiosk that recognises the person knows them too.
     `account` is how the acquirer knows the person (a sealed link that they brought), never a name.
     """
 
@@ -278,6 +292,7 @@ class EnrolmentRequest(Request, frozen=True, kw_only=True):
     template: Jose
     model_id: Name
     account: Label
+    wishes: Jose | None = None
 
 
 class EnrolmentAnswer(Message, frozen=True, kw_only=True):
@@ -311,7 +326,7 @@ class PayerAnswer(Message, frozen=True, kw_only=True):
     enrolled_at: UtcTime | None = None
     withdrawn_at: UtcTime | None = None
     held: tuple[Name, ...] = ()
-    """What is kept, by kind: `template`, `account`, `consent`, `payments`."""
+    """What is kept, by kind: `template`, `account`, `consent`, `payments`, `wishes`."""
     consent: ConsentMessage | None = None
     """As it was given; None for who did not enrol by this protocol."""
 
@@ -523,9 +538,10 @@ def enrolment_request(
     template: str,
     model_id: str,
     account: str,
+    wishes: str | None = None,
     **envelope: Unpack[Envelope],
 ) -> Exchange:
-    """Freeze an enrolment; `template` is a compact JWE to the acquirer's key."""
+    """Freeze an enrolment; `template` and `wishes` are compact JWEs to the acquirer's key."""
     request = EnrolmentRequest(
         **_common(terminal, ref, envelope),
         operation="enrolment",
@@ -533,6 +549,7 @@ def enrolment_request(
         template=template,
         model_id=model_id,
         account=account,
+        wishes=wishes,
     )
     return freeze(request, "enrolment", "/v1/enrolments")
 

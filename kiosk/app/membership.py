@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.acquirer.client import Lost, Reply, Told, Unsent
-from kiosk.acquirer.messages import new_ref, utc
+from kiosk.acquirer.jwe import WISHES_TYP, seal
+from kiosk.acquirer.messages import encode, new_ref, utc
 from kiosk.acquirer.operations import (
     ConsentMessage,
     EnrolmentAnswer,
     GuardianMessage,
     PayerAnswer,
+    WishesMessage,
     enrolment_request,
     withdrawal_request,
 )
@@ -115,12 +117,12 @@ def enrol_at_acquirer(
     limits: Limits = NO_LIMITS,
 ) -> tuple[EnrolmentAnswer | None, str]:
     """Ask the acquirer, and keep whom it enrolled; without an answer, why there is none."""
-    ref = new_ref(base.clock)
-    template = sealed_template(reference, ref, sealing_key(base))
+    ref, key = new_ref(base.clock), sealing_key(base)
+    template, wishes = sealed_template(reference, ref, key), _wishes(digits, limits, ref, key)
     with base.journal() as journal:
         exchange = enrolment_request(
             base.terminal(), ref, consent=consent_message(consent), template=template,
-            model_id=base.embedding_id(), account=account,
+            model_id=base.embedding_id(), account=account, wishes=wishes,
             **envelope(journal, base.clock, ZoneInfo(base.config.store.timezone)),
         )  # fmt: skip
     answer, why = ask(base.client(), exchange, EnrolmentAnswer)
@@ -168,6 +170,14 @@ def enrol_here(base: Base, record: PayerRecord) -> None:
         guardian=int(record.by_guardian),
     )
     base.enrol(record)
+
+
+def _wishes(digits: str, limits: Limits, ref: str, key: PinKey) -> str | None:
+    """What somebody gave beside their face, for the acquirer alone; None: nothing."""
+    if not digits and limits == NO_LIMITS:
+        return None
+    given = WishesMessage(digits=digits, per_payment=limits.per_payment, per_person_day=limits.per_person_day)
+    return seal(encode(given), WISHES_TYP, ref, key)
 
 
 def sealing_key(base: Base) -> PinKey:

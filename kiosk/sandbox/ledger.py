@@ -22,7 +22,7 @@ from kiosk.sandbox import ledger_gallery
 
 __all__ = ["Attempt", "Booked", "Ledger", "LedgerRow", "Person", "Refund", "StoredAnswer"]
 
-VERSION: Final = 3
+VERSION: Final = 4
 QUARTER_S: Final = 900
 """Every time zone's midnight is the beginning of one."""
 SCHEMA: Final = """
@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS disputes (
 CREATE TABLE IF NOT EXISTS wrong_pins (token TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS people (
     token TEXT PRIMARY KEY, at REAL NOT NULL, account TEXT NOT NULL, consent_ref TEXT NOT NULL,
-    consent BLOB NOT NULL, model_id TEXT NOT NULL, template BLOB, withdrawn_at REAL
+    consent BLOB NOT NULL, model_id TEXT NOT NULL, template BLOB, withdrawn_at REAL, wishes BLOB
 ) STRICT;
 CREATE TABLE IF NOT EXISTS telemetry (terminal TEXT PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS postings (
@@ -157,6 +157,7 @@ class Person:
     model_id: str
     template: bytes | None
     withdrawn_at: float | None
+    wishes: bytes | None = None
 
     @property
     def masked_name(self) -> str:
@@ -513,7 +514,7 @@ class Ledger:
 
     def enrol(self, person: Person) -> None:
         self._db.execute(
-            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 person.token,
                 person.at,
@@ -523,6 +524,7 @@ class Ledger:
                 person.model_id,
                 person.template,
                 person.withdrawn_at,
+                person.wishes,
             ),
         )
 
@@ -551,9 +553,12 @@ class Ledger:
 
         Who only has an account is written down as withdrawn, so that it pays nothing any more.
         """
-        self._db.execute("INSERT OR IGNORE INTO people VALUES (?, 0, '', '', X'', '', NULL, NULL)", (token,))
         self._db.execute(
-            """UPDATE people SET template = NULL, account = '', withdrawn_at = coalesce(withdrawn_at, ?)
+            "INSERT OR IGNORE INTO people VALUES (?, 0, '', '', X'', '', NULL, NULL, NULL)", (token,)
+        )
+        self._db.execute(
+            """UPDATE people SET template = NULL, wishes = NULL, account = '',
+                 withdrawn_at = coalesce(withdrawn_at, ?)
                WHERE token = ?""",
             (at, token),
         )

@@ -23,6 +23,7 @@ from kiosk.acquirer.operations import (
     PayerAnswer,
     TelemetryAnswer,
     TelemetryRequest,
+    WishesMessage,
 )
 from kiosk.acquirer.signing import VerifiedRequest
 from kiosk.domain.errors import ProtocolError
@@ -57,14 +58,18 @@ class People:
 
     def enrolment(self, who: VerifiedRequest, body: bytes) -> Treated:
         """`POST /v1/enrolments`."""
+        sealed_to = self._authoriser.sealed_to
         try:
             request = parse(body, EnrolmentRequest)
-            template = self._authoriser.sealed_to.template(request.template, request.ref)
+            template = sealed_to.template(request.template, request.ref)
+            wishes = sealed_to.wishes(request.wishes, request.ref) if request.wishes else None
         except ProtocolError as error:
             return problem(400, "format", str(error))
-        return self._authoriser.once(
-            who, request, "enrolment", body, lambda _: Treated(200, encode(self._enrol(request, template)))
-        )
+
+        def enrol(_: str) -> Treated:
+            return Treated(200, encode(self._enrol(request, template, wishes)))
+
+        return self._authoriser.once(who, request, "enrolment", body, enrol)
 
     def payer(self, token: str) -> Treated:
         """`GET /v1/payers/{token}`, by any terminal that is trusted, also one that has not sold yet: a kiosk
@@ -132,7 +137,9 @@ class People:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _enrol(self, request: EnrolmentRequest, template: NDArray[np.float32]) -> EnrolmentAnswer:
+    def _enrol(
+        self, request: EnrolmentRequest, template: NDArray[np.float32], wishes: WishesMessage | None
+    ) -> EnrolmentAnswer:
         why = refusal(request.consent, self._authoriser.folder, self._clock.utc_s())
         if why:
             return _not_enrolled(request, "refused", why)
@@ -148,6 +155,7 @@ class People:
             model_id=request.model_id,
             template=self._templates.seal(token, template),
             withdrawn_at=None,
+            wishes=None if wishes is None else self._templates.seal_bytes(token, encode(wishes)),
         )
         self._ledger.enrol(person)
         return EnrolmentAnswer(
@@ -194,6 +202,7 @@ class People:
             ("consent", bool(person.consent)),
             ("payments", True),
             ("template", person.template is not None),
+            ("wishes", person.wishes is not None),
         )
         return PayerAnswer(
             version=VERSION,

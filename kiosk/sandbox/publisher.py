@@ -17,10 +17,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from kiosk.acquirer.messages import Message, UtcTime, encode
-from kiosk.acquirer.operations import ConsentMessage
+from kiosk.acquirer.messages import Message, UtcTime, encode, parse
+from kiosk.acquirer.operations import ConsentMessage, WishesMessage
 from kiosk.assets import assets_dir
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import NO_LIMITS, Limits
 from kiosk.domain.ports import Clock
 from kiosk.files import alone
 from kiosk.gallery.epoch import Epoch
@@ -258,17 +259,20 @@ class Publisher:
         references = tuple(Reference(Template.of(vector), person.model_id) for vector in turned)
         turned.fill(0.0)
         consent = msgspec.json.decode(person.consent, type=ConsentMessage)
+        sealed = person.wishes
+        wishes = parse(self._templates.open_bytes(person.token, sealed), WishesMessage) if sealed else None
         return PayerRecord(
             token=person.token,
             masked_name=_printable(person.masked_name),
             masked_account=_printable(person.masked_account),
-            digits="",
+            digits=wishes.digits if wishes else "",
             consent_ref=person.consent_ref,
             enrolled_at_s=int(person.at),
             references=references,
             keep_until_s=max(math.ceil(consent.keep_until.timestamp()), int(person.at) + 1),
             consent_text=f"{consent.text_version}/{consent.language}",
             by_guardian=consent.guardian is not None,
+            limits=Limits(wishes.per_payment, wishes.per_person_day) if wishes else NO_LIMITS,
         )
 
     # --- the other lanes --------------------------------------------------------------------------------

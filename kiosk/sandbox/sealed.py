@@ -1,4 +1,4 @@
-"""What kiosks seal for this acquirer: PINs and templates, opened with a key of the sandbox's own."""
+"""What kiosks seal for this acquirer: PINs, templates, wishes, opened with a key of the sandbox's own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from cryptography.hazmat.primitives import serialization
 from numpy.typing import NDArray
 
-from kiosk.acquirer.jwe import PIN_TYP, TEMPLATE_TYP, Recipient
-from kiosk.acquirer.messages import PinKeyTerms
+from kiosk.acquirer.jwe import PIN_TYP, TEMPLATE_TYP, WISHES_TYP, Recipient
+from kiosk.acquirer.messages import PinKeyTerms, parse
+from kiosk.acquirer.operations import WishesMessage
 from kiosk.domain.errors import ProtocolError
 from kiosk.sandbox.keys import key_id_of, private_key
 
@@ -52,6 +53,10 @@ class SealedTo:
         if found.ref != ref or not PIN.fullmatch(found.pin):
             raise ProtocolError("not a PIN of this attempt")
         return found.pin
+
+    def wishes(self, sealed: str, ref: str) -> WishesMessage:
+        """What a person gave beside their face. ProtocolError: not that."""
+        return parse(self._recipient.open(sealed, WISHES_TYP, ref), WishesMessage)
 
     def template(self, sealed: str, ref: str) -> NDArray[np.float32]:
         """float32[d], L2-normalised. ProtocolError: not a template."""

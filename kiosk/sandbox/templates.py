@@ -34,15 +34,22 @@ class Templates:
 
     def seal(self, token: str, template: NDArray[np.float32]) -> bytes:
         """`template`: float32 of any shape; it comes back flat."""
+        return self.seal_bytes(token, template.astype("<f4").tobytes())
+
+    def seal_bytes(self, token: str, content: bytes) -> bytes:
+        """The same of any bytes."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, template.astype("<f4").tobytes(), token.encode())
+        return nonce + self._cipher.encrypt(nonce, content, token.encode())
 
     def open(self, token: str, sealed: bytes) -> NDArray[np.float32]:
         """float32[n]. OperatorError: it is another person's, changed, or sealed with another key."""
+        return np.frombuffer(self.open_bytes(token, sealed), "<f4").astype(np.float32)
+
+    def open_bytes(self, token: str, sealed: bytes) -> bytes:
+        """What `seal_bytes` was given. OperatorError as `open`."""
         try:
-            content = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], token.encode())
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], token.encode())
         except InvalidTag:
             raise OperatorError(
                 f"the template of {token} can't be opened", do="Put the right people.key back."
             ) from None
-        return np.frombuffer(content, "<f4").astype(np.float32)

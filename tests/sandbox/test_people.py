@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from kiosk.acquirer.jwe import TEMPLATE_TYP, seal
-from kiosk.acquirer.messages import Problem, freeze, parse, utc
+from kiosk.acquirer.jwe import TEMPLATE_TYP, WISHES_TYP, seal
+from kiosk.acquirer.messages import Problem, encode, freeze, parse, utc
 from kiosk.acquirer.operations import (
     ConsentMessage,
     EnrolmentAnswer,
@@ -19,6 +19,7 @@ from kiosk.acquirer.operations import (
     PayerAnswer,
     TelemetryAnswer,
     TelemetryRequest,
+    WishesMessage,
 )
 from kiosk.assets import assets_dir
 from kiosk.consent_texts import ConsentTexts
@@ -55,7 +56,11 @@ class Office(Shop):
         key = self.authoriser.sealed_to.terms()
         return seal(face.astype("<f4").tobytes(), TEMPLATE_TYP, ref, PinKey(key.kid, key.key))
 
-    def enrol(self, face, *, days=365, model="net-1", account="wallet-ming", ref=None, **said):
+    def sealed_wishes(self, wishes, ref):
+        key = self.authoriser.sealed_to.terms()
+        return seal(encode(wishes), WISHES_TYP, ref, PinKey(key.kid, key.key))
+
+    def enrol(self, face, *, days=365, model="net-1", account="wallet-ming", ref=None, wishes=None, **said):
         ref, now = ref or next(REFS), self.clock.utc_s()
         consent = {
             "text_version": TEXT.version,
@@ -73,6 +78,7 @@ class Office(Shop):
             template=self.sealed(face, ref),
             model_id=model,
             account=account,
+            wishes=wishes if wishes is None else self.sealed_wishes(wishes, ref),
         )
         exchange = freeze(request, "enrolment", "/v1/enrolments")
         treated = self.people.enrolment(self._who(exchange), exchange.body)
@@ -162,6 +168,19 @@ def test_a_child_is_enrolled_by_a_guardian_and_what_was_declared_is_kept(office)
     held = parse(office.people.payer(told.token).body, PayerAnswer)
     assert (held.consent.of_age, held.consent.guardian) == (False, SEEN)
     assert held.consent.text_sha256 == TEXT.sha256
+
+
+def test_digits_and_own_caps_come_sealed_lie_sealed_and_go_with_the_person(office):
+    token = office.enrol(MING, wishes=WishesMessage(digits="4821", per_person_day=20_000)).token
+    assert "wishes" in parse(office.people.payer(token).body, PayerAnswer).held
+    books = b"".join(path.read_bytes() for path in office.folder.glob("ledger.sqlite*"))
+    assert b"4821" not in books
+    office.people.withdrawal(token)
+    assert office.ledger.person(token).wishes is None
+
+
+def test_wishes_that_are_none_are_refused(office):
+    assert office.enrol(MING, wishes=GuardianMessage(declared_at=utc(0), approved_by="7")).error == "format"
 
 
 def test_a_text_that_the_acquirer_publishes_counts_as_one_that_ships(office):
