@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from kiosk.acquirer.messages import encode, utc
-from kiosk.acquirer.operations import ConsentMessage
+from kiosk.acquirer.operations import ConsentMessage, WishesMessage
 from kiosk.domain.chain import GENESIS
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.limits import NO_LIMITS, Limits
 from kiosk.gallery.segment import Place, SegmentError, open_segment
 from kiosk.sandbox import publisher as publishing
 from kiosk.sandbox.epochs import Epochs
@@ -40,7 +41,9 @@ class Office:
     def another(self, **more):
         return Publisher(self.folder, self.ledger, self.clock, assets=self.assets, **more)
 
-    def enrol(self, token, *, references=1, size=192, days=365, model="net-1", account="wallet-ming"):
+    def enrol(
+        self, token, *, references=1, size=192, days=365, model="net-1", account="wallet-ming", wishes=None
+    ):
         faces = np.random.default_rng(len(self.faces)).normal(size=(references, size)).astype(np.float32)
         faces /= np.linalg.norm(faces, axis=1, keepdims=True)
         self.faces[token] = faces
@@ -50,8 +53,11 @@ class Office:
             keep_until=utc(now + days * DAY_S), of_age=True,
         )  # fmt: skip
         sealed = self.templates.seal(token, faces)
+        given = wishes and self.templates.seal_bytes(token, encode(wishes))
         with self.ledger.transaction():
-            self.ledger.enrol(Person(token, now, account, f"c-{token}", encode(consent), model, sealed, None))
+            self.ledger.enrol(
+                Person(token, now, account, f"c-{token}", encode(consent), model, sealed, None, given)
+            )
 
     def withdraw(self, token):
         with self.ledger.transaction():
@@ -102,6 +108,16 @@ def test_who_enrols_is_published_turned_and_sealed_with_what_a_kiosk_needs_to_kn
     np.testing.assert_allclose(office.epoch.turn_back(record.vectors()), office.faces["pyr-lan"], atol=1e-5)
     assert np.max(np.abs(record.vectors() - office.faces["pyr-lan"])) > 0.05
     assert not office.publisher.publish()
+
+
+def test_digits_and_own_caps_go_with_the_person_to_every_kiosk(office):
+    office.enrol("pyr-1", wishes=WishesMessage(digits="4821", per_person_day=20_000))
+    office.enrol("pyr-2")
+    office.publisher.publish()
+    (path,) = office.listed()
+    one, two = sorted(office.segment(path), key=lambda record: record.token)
+    assert (one.digits, one.limits) == ("4821", Limits(per_person_day=20_000))
+    assert (two.digits, two.limits) == ("", NO_LIMITS)
 
 
 def test_nothing_of_a_template_is_published_in_the_clear(office):
