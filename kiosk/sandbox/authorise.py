@@ -8,6 +8,7 @@ transaction of the ledger.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,28 +21,32 @@ from kiosk.acquirer.messages import (
     AnswerMessage,
     LimitsLeft,
     Message,
+    Minor,
     Operation,
     PaymentRequest,
     Problem,
     Request,
     ReversalRequest,
+    Text,
     encode,
     parse,
     printable,
 )
 from kiosk.acquirer.signing import VerifiedRequest
 from kiosk.domain.errors import ProtocolError
-from kiosk.domain.money import Money
+from kiosk.domain.money import CURRENCIES, Money
 from kiosk.domain.payment import Result
 from kiosk.domain.ports import Clock
 from kiosk.sandbox.consents import end_if_over
-from kiosk.sandbox.files import read_json
+from kiosk.sandbox.files import BadFile, read_json
 from kiosk.sandbox.keys import OwnKey
 from kiosk.sandbox.ledger import Attempt, Ledger, StoredAnswer
 from kiosk.sandbox.policy import Policies, Terms, day_begins
 from kiosk.sandbox.sealed import PIN, SealedTo
 
 __all__ = ["DEFAULT_PIN", "MODES", "Authoriser", "Terms", "Treated", "problem"]
+
+LOG: Final = logging.getLogger("uvicorn.error")
 
 MODES: Final = {"test": ("demo", "test", "training"), "production": ("production",)}
 """What a sandbox of each mode accepts."""
@@ -57,13 +62,15 @@ APPROVAL_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 class _Payer(Message, frozen=True, kw_only=True):
-    balance_minor: int
+    balance_minor: Minor
     currency: str
-    masked: str = ""
+    masked: Text = ""
     blocked: bool = False
     pin: str = ""
 
     def __post_init__(self) -> None:
+        if self.currency not in CURRENCIES:
+            raise ValueError(f"unknown currency {self.currency!r}")
         if self.pin and not PIN.fullmatch(self.pin):
             raise ValueError("a PIN has 4 to 12 digits")
 
@@ -85,7 +92,11 @@ class Authoriser:
     """Treats verified calls. `folder` may hold `policy.json` and `payers.json`; both are read at each call.
 
     A payer that nobody named is given an account with `opening_minor` at the first payment, unless that is
-    None: then such a payer is unknown.
+    None: then such a payer is unknown. Where one of the files can't be used, the log says so and a payment is
+    declined (`malfunction`): nobody has to wonder whether it was charged.
+
+    Raises:
+        BadFile: one of the files can't be used, when this is made.
     """
 
     def __init__(
@@ -104,6 +115,7 @@ class Authoriser:
         self._policies = Policies(ledger, policy_key, folder, clock)
         self._modes, self._declined, self._opening = MODES[mode], declined, opening_minor
         self._pin = pin
+        self._terms(), self._payers()
 
     @cached_property
     def sealed_to(self) -> SealedTo:
@@ -223,7 +235,11 @@ class Authoriser:
     def _pay(self, terminal: str, request: PaymentRequest, *, decline: bool) -> Treated:
         store = f"{request.merchant_id}/{request.store_id}"
         money = request.amount.money()
-        code = "declined" if decline else self._refusal(terminal, store, request, money)
+        try:
+            code = "declined" if decline else self._refusal(terminal, store, request, money)
+        except BadFile as error:
+            LOG.error("%s", error)
+            code = "malfunction"
         attempt = Attempt(
             terminal=terminal,
             ref=request.ref,
@@ -360,7 +376,10 @@ class Authoriser:
         )
 
     def _left(self, attempt: Attempt) -> LimitsLeft:
-        terms = self._terms()
+        try:
+            terms = self._terms()
+        except BadFile:  # what was decided is told all the same
+            terms = self.terms_of(self.ledger.policy()[0]) or Terms()
         caps, since = terms.ceiling, day_begins(terms, self.clock.utc_s())
         _, person = self.ledger.paid_by(attempt.token, since)
         _, kiosk = self.ledger.taken_at(attempt.terminal, since)

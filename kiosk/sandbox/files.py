@@ -19,10 +19,14 @@ import msgspec
 from kiosk.domain.errors import OperatorError
 from kiosk.files import write_whole
 
-__all__ = ["explained", "only_one", "read_json", "secret", "write"]
+__all__ = ["BadFile", "explained", "only_one", "read_json", "secret", "write"]
 
 SECRET_BYTES: Final = 32
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class BadFile(OperatorError):  # noqa: N818 - what it is
+    """What an operator wrote in a file can't be used; until it is mended, what depends on it is refused."""
 
 
 @contextmanager
@@ -56,13 +60,13 @@ T = TypeVar("T")
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:
-    """What an operator wrote in `path`, as a `kind`; None when there is no such file."""
+    """What an operator wrote in `path`, as a `kind`; None when there is no such file. BadFile: it is none."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeError) as error:
-        raise OperatorError(f"can't be used: {error}", where=str(path), do="Mend or remove it.") from None
+        raise BadFile(f"can't be used: {error}", where=str(path), do="Mend or remove it.") from None
 
 
 @contextmanager

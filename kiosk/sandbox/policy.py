@@ -10,23 +10,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from msgspec import Meta
 
 from kiosk.acquirer.licence import FACE_PAYMENT, LICENCE_TYP, key_digest
 from kiosk.acquirer.messages import (
     CeilingTerms,
+    Label,
     LicenceTerms,
     Message,
+    Minor,
+    Name,
     OfflineTerms,
     PinKeyTerms,
     PolicyTerms,
+    Text,
     encode,
 )
 from kiosk.acquirer.policy import POLICY_TYP
 from kiosk.acquirer.signing import sign_jws
+from kiosk.domain.money import CURRENCIES
 from kiosk.domain.ports import Clock
 from kiosk.sandbox.files import read_json, write
 from kiosk.sandbox.keys import OwnKey
@@ -36,6 +42,10 @@ __all__ = ["Policies", "Terms", "day_begins", "publish_scheme"]
 
 DAY_S: Final = 86_400
 HOUR_S: Final = 3_600
+
+
+Lifetime = Annotated[int, Meta(ge=0, le=3_650 * DAY_S)]
+"""0: it has expired, for whoever wants to see what a kiosk makes of that."""
 
 
 class Terms(Message, frozen=True, kw_only=True):
@@ -48,15 +58,15 @@ class Terms(Message, frozen=True, kw_only=True):
     """
 
     currency: str = "CNY"
-    provider: str = "Sandbox Acquirer"
-    licence: str = "SANDBOX-0000"
-    licence_lifetime_s: int = 365 * DAY_S
+    provider: Label = "Sandbox Acquirer"
+    licence: Name = "SANDBOX-0000"
+    licence_lifetime_s: Lifetime = 365 * DAY_S
     face_allowed: bool = True
-    law_note: str = ""
-    two_factors_above: int | None = None
+    law_note: Text = ""
+    two_factors_above: Minor | None = None
     offline: OfflineTerms | None = None
     timezone: str = "Asia/Shanghai"
-    lifetime_s: int = DAY_S
+    lifetime_s: Lifetime = DAY_S
     ceiling: CeilingTerms = CeilingTerms(
         per_payment=100_000,
         per_person_day=300_000,
@@ -66,6 +76,8 @@ class Terms(Message, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
+        if self.currency not in CURRENCIES:
+            raise ValueError(f"unknown currency {self.currency!r}")
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -83,7 +95,7 @@ class Policies:
         return _scheme_key(self._folder)
 
     def terms(self) -> Terms:
-        """Of `policy.json` as it is now. OperatorError when it can't be used."""
+        """Of `policy.json` as it is now. BadFile when it can't be used."""
         return read_json(self._folder / "policy.json", Terms) or Terms()
 
     def issue(self, pin_key: PinKeyTerms | None) -> bytes:

@@ -148,7 +148,7 @@ def serve(
             opening_minor=opening_minor,
             pin=pin,
         )
-        authoriser.policy()  # a policy.json or payers.json that can't be used is said now
+        authoriser.policy()  # the first one is there before anybody asks
         publishing = Publishing(folder, ledger, clock)
         front = _Front(
             base_url,
@@ -351,7 +351,8 @@ class _Front:
             treated, content_type = problem(401, error.code, str(error)), JSON
         except OperatorError as error:  # a full disk, a file of the folder that can't be used any more
             LOG.error("%s", error)
-            treated, content_type = problem(503, "unavailable"), JSON
+            detail = f"{Path(error.where).name}: {error.what}" if error.where else error.what
+            treated, content_type = problem(503, "unavailable", detail), JSON
         try:
             answer = sign_answer(self._signer, request, treated.status, treated.body, content_type)
         except SignatureError:  # not even a bad signature: this call was refused above

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from kiosk.acquirer.client import Lost, Verified
+from kiosk.acquirer.messages import policy_request
 from kiosk.cli.processes import command
 from kiosk.devices.key_software import SoftwareKey
+from kiosk.domain.payment import Result
 from kiosk.sandbox import files, server
 from kiosk.sandbox.authorise import Terms
 
@@ -120,17 +122,36 @@ def test_an_intended_fault_is_not_logged_as_a_bug(tmp_path: Path, fault: str) ->
 
 
 def test_what_stands_in_the_way_later_is_one_line_a_call_and_mended_without_a_restart(tmp_path: Path) -> None:
-    payers, payment = tmp_path / "sandbox" / "payers.json", a_payment(an_effect())
+    payers, policy = (tmp_path / "sandbox" / f"{name}.json" for name in ("payers", "policy"))
     with overheard(tmp_path) as (sandbox, complaints):
         payers.write_text("{")
-        reply = sandbox.client().send(payment)
-        assert isinstance(reply, Lost)
-        assert reply.code == "unavailable"
+        reply = sandbox.client().send(a_payment(an_effect()))
+        assert isinstance(reply, Verified)
+        assert (reply.answer.result, reply.answer.code) == (Result.DECLINED, "malfunction")
         payers.unlink()
-        assert isinstance(sandbox.client().send(payment), Verified)
-    (line,) = complaints
-    assert str(payers) in line
-    assert "Mend or remove it" in line
+        reply = sandbox.client().send(a_payment(an_effect()))
+        assert isinstance(reply, Verified)
+        assert reply.answer.result is Result.APPROVED
+        policy.write_text('{"currency": 1}')
+        reply = sandbox.client().send(policy_request())
+        assert isinstance(reply, Lost)
+        assert (reply.code, "policy.json: can't be used" in reply.why) == ("unavailable", True)
+        assert "$.currency" in reply.why
+    assert [str(payers) in complaints[0], str(policy) in complaints[1]] == [True, True]
+    assert all("Mend or remove it" in line for line in complaints)
+
+
+def test_a_sandbox_does_not_start_with_a_file_that_can_t_be_used(tmp_path: Path) -> None:
+    (tmp_path / "sandbox").mkdir()
+    payers = tmp_path / "sandbox" / "payers.json"
+    payers.write_text('{"pyr-1": {"balance_minor": "10.00", "currency": "CNY"}}')
+    asked = command("sandbox", "--data-dir", tmp_path, "--port", "0")
+    ran = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"kiosk: {payers}: can't be used: Expected `int`, got `str` - at `$[...].balance_minor`."
+        " Mend or remove it.\n"
+    )
 
 
 def test_a_sandbox_ends_with_the_process_that_started_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from kiosk.acquirer.trust import load_trust
 from kiosk.cli.sandbox import app
 from kiosk.devices.key_software import SoftwareKey
 from kiosk.domain.errors import OperatorError
+from kiosk.domain.moments import moment
 from kiosk.sandbox import authorise
 from kiosk.sandbox.files import read_json
 from kiosk.sandbox.keys import OwnKey, Terminals, key_id_of
@@ -97,7 +98,7 @@ def test_disputes_are_listed_with_their_evidence(shop):
     with shop.ledger.transaction():
         shop.ledger.dispute("m-100/s-1/t-7", effect.ref, "not_me", json.dumps(body).encode(), 0.0)
     text, told = printed(shop, "disputes")
-    assert "D-000001 1970-01-01 00:00:00+00:00 not_me   CNY 3850 order O-1" in text
+    assert f"D-000001 {moment(0.0, None)} not_me   CNY 3850 order O-1" in text
     assert "2 journal entries" in text
     assert told["disputes"][0]["message"] == body
 

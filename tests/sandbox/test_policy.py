@@ -9,7 +9,7 @@ import pytest
 
 from kiosk.acquirer.licence import Scheme, load_roots
 from kiosk.acquirer.policy import PolicyStore
-from kiosk.domain.errors import OperatorError, ProtocolError
+from kiosk.domain.errors import ProtocolError
 from kiosk.sandbox.policy import Terms, day_begins, publish_scheme
 
 from ..acquirer.parts import an_effect
@@ -67,12 +67,6 @@ def test_the_policy_of_one_version_says_the_same_at_each_call(desk, clock):
     clock.advance(3_600_000)
     store.accept(desk.authoriser.policy(), clock.utc_s())  # the licence was renewed meanwhile
     assert store._path.read_bytes() != kept
-
-
-def test_a_time_zone_that_is_none_is_said(desk):
-    desk.terms(timezone="Moon/Tycho")
-    with pytest.raises(OperatorError, match=r"policy\.json.*Moon/Tycho"):
-        desk.pay(an_effect())
 
 
 @pytest.mark.parametrize(
