@@ -42,6 +42,7 @@ __all__ = [
     "Left",
     "Retention",
     "asked_of_acquirer",
+    "check_allowed",
     "consent_message",
     "enrol_at_acquirer",
     "enrol_here",
@@ -66,10 +67,10 @@ def text_facts(base: Base, keep_days: int) -> dict[str, str]:
     """What is filled into the consent text here. OperatorError while no policy names the provider."""
     policy = base.stored_policy() if base.has_acquirer else None
     if policy is None:
-        raise OperatorError(
-            "who receives a template isn't known here yet: no policy of the acquirer is stored",
-            do="Run `kiosk doctor`, then try again.",
-        )
+        why = base.fetch_policy() if base.has_acquirer else "no acquirer is set up here"
+        policy = None if why else base.stored_policy()
+    if policy is None:
+        raise OperatorError(f"who receives a template isn't known here: {why}", do="Try again with a policy.")
     return {
         "provider": policy.provider,
         "licence": policy.licence,
@@ -93,6 +94,16 @@ def consent_message(consent: Consent) -> ConsentMessage:
         if guardian is None
         else GuardianMessage(declared_at=utc(guardian.declared_at_s), approved_by=guardian.approved_by),
     )
+
+
+def check_allowed(base: Base) -> None:
+    """OperatorError where the policy in force lets nobody pay by face: nobody is enrolled for nothing."""
+    policy = base.stored_policy()
+    if policy is not None and not policy.face_allowed:
+        raise OperatorError(
+            "payment by face is not allowed here, so nobody is enrolled",
+            do=policy.law_note or "Ask the acquirer.",
+        )
 
 
 def is_enrolled_already(base: Base, reference: NDArray[np.float32], payer: str = "") -> bool:

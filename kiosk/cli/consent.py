@@ -111,7 +111,7 @@ def show(
     for one in sections:
         say(f"\n{one.heading}\n{one.body}")
     say(f"\n[ ] {text.agree}\n[ ] {text.decline}\n[ ] {text.of_age}\n[ ] {text.under_age}")
-    say(f"\n({text.version}, {text.language})")
+    say(f"\n{text.version}, {text.language}: who agrees enrols with --agreed {text.version}")
 
 
 # --- the flow, by options -------------------------------------------------------------------------------
@@ -121,7 +121,8 @@ def show(
 class Said:
     """The options that stand for the presses on the consent's screens."""
 
-    agreed: bool
+    agreed: str
+    """Which version they read; empty: none."""
     of_age: bool
     guardian: bool
     staff: int | None
@@ -133,6 +134,11 @@ class Said:
 def consent_given(base: Base, said: Said) -> Consent:
     """Walk the flow as it was said. OperatorError where that leads to no consent: nobody is looked at."""
     text = base.consent_texts.newest(said.language or base.config.screen.language)
+    if said.agreed not in ("", text.version):
+        raise OperatorError(
+            f"--agreed {said.agreed[:20]!r}: the text is {text.version} now",
+            do="Show them that one: `kiosk consent show`.",
+        )
     state: State = Reading(text, keep_days=said.keep_days)
     while True:
         match state:
@@ -141,7 +147,7 @@ def consent_given(base: Base, said: Said) -> Consent:
             case NotGiven():
                 raise OperatorError(
                     "nobody is enrolled without --agreed",
-                    do="Show them `kiosk consent show`; give --agreed when they agreed to it.",
+                    do="Show them `kiosk consent show`; when they agree to it, give --agreed VERSION.",
                 )
             case Reading() | AskingAge() | AskingGuardian() | AskingStaff():
                 state = step(state, _answer(base, said, state))

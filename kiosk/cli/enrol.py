@@ -64,8 +64,13 @@ def enrol(
         ),
     ] = "",
     agreed: Annotated[
-        bool, typer.Option("--agreed", help="They read the text (`kiosk consent show`) and agreed to it.")
-    ] = False,
+        str,
+        typer.Option(
+            metavar="VERSION",
+            help="They read this version of the text (`kiosk consent show`) and agreed to it.",
+            show_default=False,
+        ),
+    ] = "",
     of_age: Annotated[
         bool, typer.Option("--of-age", help=f"They said that they are {AGE} or older.")
     ] = False,
@@ -111,7 +116,7 @@ def enrol(
     Exit code: 0 enrolled; 10 enrolled already, here or there, or refused by the acquirer; 12 presentation
     attack suspected; 13 no usable face; 14 the acquirer does not answer; 2 wrong use.
 
-    Example: kiosk enrol --camera pi --account wallet-4711 --agreed --of-age --digits 1234
+    Example: kiosk enrol --camera pi --account wallet-4711 --agreed v1 --of-age --digits 1234
     Example: kiosk enrol --camera ming/ --payer tok-7f3a --name "Ming" --limit-per-day 200.00
     """
     if payer and not _TOKEN.fullmatch(payer):
@@ -127,9 +132,9 @@ def enrol(
         raise OperatorError(f"--consent {consent[:40]!r}", do="Use 1 to 64 letters, digits or . _ : -.")
     if digits and not _DIGITS.fullmatch(digits):
         raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")
-    if payer and (guardian or language or staff is not None):
+    if payer and (agreed or of_age or guardian or language or staff is not None):
         raise OperatorError(
-            "--payer with --guardian, --staff or --language",
+            "--payer with --agreed, --of-age, --guardian, --staff or --language",
             do="The acquirer took that consent when it gave the token: leave them out.",
         )
     if name and not payer:
@@ -229,12 +234,13 @@ class _New:
 
 
 def _enrol_anew(base: Base, camera: str, consent: Consent, new: _New, *, as_json: bool) -> int:
-    from kiosk.app.membership import ALREADY_HERE, enrol_at_acquirer, is_enrolled_already
+    from kiosk.app.membership import ALREADY_HERE, check_allowed, enrol_at_acquirer, is_enrolled_already
 
     why = base.fetch_policy()
     if why:
         complain(f"the acquirer does not answer: {why}")
         return NO_ANSWER
+    check_allowed(base)
     _end_consents(base)
     found = _looked(base, camera)
     if found.reference is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from kiosk.app.wiring import open_base
 from kiosk.domain.consent import LANGUAGES
 from kiosk.domain.staff import Role
+from kiosk.gallery.template import Reference, Template
 
 from ..sandbox.conftest import Running, running
 from .conftest import DEMO, PAYER, Kiosk, Ran
@@ -30,7 +32,7 @@ def enrol(kiosk: Kiosk, folder: Path, *more: str, face: Path = FACE) -> Ran:
     return kiosk("enrol", "--camera", face, "--account", "wallet-1", "--data-dir", folder, *more)
 
 
-AGREED = ("--agreed", "--of-age")
+AGREED = ("--agreed", "v1", "--of-age")
 
 
 def test_who_enrols_is_known_on_both_sides_once_and_gone_when_they_withdraw(
@@ -71,13 +73,17 @@ def test_the_acquirer_too_refuses_a_face_that_it_has_and_it_is_explained(
     [
         ((), "--agreed"),
         (("--of-age",), "--agreed"),
-        (("--agreed",), "--of-age"),
-        (("--agreed", "--of-age", "--guardian"), "--guardian"),
-        (("--agreed", "--guardian"), "a manager who sees child and guardian"),
-        (("--agreed", "--guardian", "--staff", "7", "--pin-file", "/dev/null"), "nobody is staff here yet"),
-        (("--agreed", "--of-age", "--language", "fr"), "no consent text in 'fr'"),
-        (("--agreed", "--of-age", "--name", "Ming"), "--name without --payer"),
-        (("--payer", "tok", "--guardian"), "--payer with --guardian"),
+        (("--agreed", "v1"), "--of-age"),
+        (("--agreed", "v1", "--of-age", "--guardian"), "--guardian"),
+        (("--agreed", "v1", "--guardian"), "a manager who sees child and guardian"),
+        (
+            ("--agreed", "v1", "--guardian", "--staff", "7", "--pin-file", "/dev/null"),
+            "nobody is staff here yet",
+        ),
+        (("--agreed", "v1", "--of-age", "--language", "fr"), "no consent text in 'fr'"),
+        (("--agreed", "v1", "--of-age", "--name", "Ming"), "--name without --payer"),
+        (("--payer", "tok", "--guardian"), "--payer with --agreed"),
+        (("--agreed", "v9", "--of-age"), "the text is v1 now"),
     ],
 )
 def test_without_a_whole_consent_nobody_is_looked_at(
@@ -99,7 +105,7 @@ def test_a_child_enrols_with_a_guardian_whom_a_manager_saw(
     with open_base(office.folder, None) as base:
         base.staff.add(7, Role.MANAGER, PIN)
         base.staff.add(8, Role.CASHIER, PIN, by=7)
-    child = ("--agreed", "--guardian", "--pin-file", str(tmp_path / "pin"))
+    child = ("--agreed", "v1", "--guardian", "--pin-file", str(tmp_path / "pin"))
     assert "wants a manager" in enrol(kiosk, office.folder, *child, "--staff", "8", face=OTHER).err
     ran = enrol(kiosk, office.folder, *child, "--staff", "7", "--language", "ar", "--json", face=OTHER)
     told = json.loads(ran.out)
@@ -162,7 +168,6 @@ def test_who_withdrew_is_not_enrolled_again_before_the_acquirer_has_heard(
 def test_the_text_is_shown_with_who_receives_the_template_and_for_how_long(
     kiosk: Kiosk, office: Running, language: str
 ) -> None:
-    assert kiosk("doctor", "--data-dir", office.folder).code in (0, 1, 2)  # a policy was fetched
     show = ("consent", "show", "--language", language, "--keep-days", "41", "--data-dir", office.folder)
     told = json.loads(kiosk(*show, "--json").out)
     body = "".join(section["body"] for section in told["sections"])
@@ -175,6 +180,36 @@ def test_the_text_is_shown_with_who_receives_the_template_and_for_how_long(
     assert told["versions"] == ["v1"]
     shown = kiosk(*show).out
     assert all(section["body"] in shown for section in told["sections"])
+
+
+def test_where_the_law_lets_nobody_pay_by_face_nobody_is_enrolled(kiosk: Kiosk, tmp_path: Path) -> None:
+    (tmp_path / "sandbox").mkdir()
+    policy = {"face_allowed": False, "law_note": "Closed by law until June."}
+    (tmp_path / "sandbox" / "policy.json").write_text(json.dumps(policy))
+    with running(tmp_path):
+        ran = enrol(kiosk, tmp_path, *AGREED, face=tmp_path / "no such camera")
+    assert (ran.code, "Closed by law until June." in ran.err) == (2, True), ran.err
+
+
+def test_whose_consent_is_over_is_recognised_by_no_payment(kiosk: Kiosk, office: Running) -> None:
+    known = ("enrol", "--camera", FACE, "--payer", PAYER, "--data-dir", office.folder)
+    assert kiosk(*known).code == 0
+    with open_base(office.folder, None) as base:
+        record = base.gallery.payer(PAYER)
+        assert record is not None
+        plain = base.gallery.epoch.turn_back(record.vectors())[0]
+        over = replace(
+            record,
+            references=(Reference(Template.of(plain), record.model_id),),
+            enrolled_at_s=record.enrolled_at_s - 9,
+            keep_until_s=record.enrolled_at_s - 1,
+        )
+        base.enrol(over)
+    probe = DEMO / "probe" / f"{PAYER}.jpg"
+    ran = kiosk("pay", "--camera", probe, "--amount", "38.50", "--data-dir", office.folder)
+    assert (ran.code, "nobody is enrolled here" in ran.err) == (11, True), ran.err
+    with open_base(office.folder, None) as base:
+        assert base.gallery.size == 0
 
 
 def test_a_text_that_is_not_there_is_refused_with_what_is(kiosk: Kiosk, office: Running) -> None:

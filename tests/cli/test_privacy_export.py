@@ -32,7 +32,18 @@ def test_what_is_held_here_and_at_the_acquirer_is_in_the_file_and_no_template_is
     kiosk: Kiosk, office: Running, tmp_path: Path
 ) -> None:
     enrolled = kiosk(
-        *("enrol", "--camera", FACE, "--account", "wallet-1", "--agreed", "--of-age", "--digits", "4821"),
+        *(
+            "enrol",
+            "--camera",
+            FACE,
+            "--account",
+            "wallet-1",
+            "--agreed",
+            "v1",
+            "--of-age",
+            "--digits",
+            "4821",
+        ),
         *("--limit-per-day", "200.00", "--language", "ar", "--data-dir", office.folder, "--json"),
     )
     token = json.loads(enrolled.out)["payer"]
