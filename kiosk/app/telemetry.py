@@ -27,7 +27,13 @@ STATES: Final[dict[str, Literal["ok", "warning", "failed"]]] = {
 
 def report(base: Base, checks: Iterable[Check]) -> Exchange:
     """The request that tells it. OperatorError: the journal is in use or can't be read."""
-    policy = base.stored_policy()
+    policy, enrolled = base.stored_policy(), base.enrolled.store.status()
+    followed = {}
+    if enrolled is not None and enrolled.fresh_at_s is not None:  # by these the acquirer sees who is behind
+        followed = {
+            "gallery_epoch": enrolled.epoch.number,
+            "tombstones_version": enrolled.tombstones_version,
+        }
     with base.journal() as journal:
         return telemetry_request(
             base.terminal(),
@@ -39,6 +45,7 @@ def report(base: Base, checks: Iterable[Check]) -> Exchange:
                 "enrolled": base.gallery.size,
                 "open_attempts": len(journal.open_attempts()),
                 "open_tasks": len(journal.open_tasks()),
+                **followed,
             },
             checks={check.name: STATES[check.status] for check in checks},
             **envelope(journal, base.clock, ZoneInfo(base.config.store.timezone)),

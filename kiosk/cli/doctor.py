@@ -66,7 +66,7 @@ def doctor(
 
 
 def _report(base: Base, found: list[Check]) -> str:
-    """Tell the acquirer; empty when it heard, else why not. It may ask for a newer policy to be fetched."""
+    """Tell the acquirer; empty when it heard, else why not. It may have a newer policy, or people."""
     from kiosk.acquirer.operations import TelemetryAnswer
     from kiosk.app.asking import ask
     from kiosk.app.telemetry import report
@@ -77,4 +77,6 @@ def _report(base: Base, found: list[Check]) -> str:
         return str(failure)
     if answer is not None and answer.action == "refresh_policy":
         base.fetch_policy()
+    if answer is not None and answer.action == "refresh_gallery":
+        complain("the acquirer has published newer people and deletions: run `kiosk gallery sync`")
     return why

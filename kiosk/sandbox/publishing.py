@@ -78,4 +78,7 @@ class Publishing:
 
     def _note(self, publisher: Publisher) -> None:
         out = publisher.published()
-        self._out = out.epoch, out.tombstones_version
+        self._out = (
+            out.epoch if out.people else 0,
+            out.tombstones_version,
+        )  # of nobody there is nothing to take

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from kiosk.acquirer.journal import Journal
 from kiosk.app import health
 from kiosk.app.camera import Refusals
+from kiosk.cli.processes import command
 from kiosk.devices.guard import Check
 from kiosk.frames import SourceInfo, SourceKind
 from kiosk.ui import window
@@ -22,6 +24,7 @@ from kiosk.vision.models import load_manifest
 from ..devices import fake_picamera2
 from ..permissions import of_somebody_else
 from ..sandbox.conftest import Running, running
+from ..sandbox.test_publishing import until
 from .conftest import DEMO, Kiosk
 
 Found = dict[str, dict[str, str]]
@@ -85,6 +88,23 @@ def test_the_acquirer_is_told_how_each_check_ended_and_no_more(kiosk: Kiosk, acq
     with Journal(acquirer.folder / "journal.sqlite"):
         busy = kiosk(*doctor)
     assert (json.loads(busy.out)["reported"], "did not hear it" in busy.err) == (False, True)
+
+
+def test_a_kiosk_that_is_behind_with_the_gallery_is_told_to_sync(kiosk: Kiosk, acquirer: Running) -> None:
+    folder = acquirer.folder
+    doctor = ("doctor", "--report", "--json", "--camera", STILL, "--data-dir", folder)
+
+    def sync() -> None:
+        subprocess.run(command("gallery", "sync", "--data-dir", folder), check=True)
+
+    assert kiosk("sandbox", "people", "--synthetic", "2", "--data-dir", folder).code == 0
+    assert kiosk("sandbox", "repository", "publish", "--data-dir", folder).code == 0
+    sync()
+    assert "kiosk gallery sync" not in kiosk(*doctor).err
+    assert kiosk("sandbox", "repository", "renew-epoch", "--data-dir", folder).code == 0
+    until(lambda: "run `kiosk gallery sync`" in kiosk(*doctor).err)  # once the sandbox has seen it
+    sync()
+    assert "kiosk gallery sync" not in kiosk(*doctor).err
 
 
 @pytest.mark.skipif(not UNCLEAR, reason="every shipped model may be sold")

@@ -25,7 +25,7 @@ from kiosk.sandbox.templates import Templates
 
 from .conftest import Running, running
 
-SOON_S = 30.0
+SOON_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +158,7 @@ def test_what_can_t_be_published_is_logged_and_tried_again(tmp_path, clock, monk
         with publishing:
             assert tries.acquire(timeout=SOON_S)
             assert tries.acquire(timeout=SOON_S)
-            until(lambda: publishing.is_behind(1, 0))
-            assert publishing.is_behind(0, 7)
-            assert not publishing.is_behind(1, 1)
+            until(lambda: publishing.is_behind(0, 0))
+            assert not publishing.is_behind(0, 1)  # of nobody there is no epoch to lack
             publishing.wake()
     assert "the disk is full" in caplog.text
