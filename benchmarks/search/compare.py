@@ -7,8 +7,8 @@
 
 Each engine runs in a process of its own, held to as many processors as --cores says; the peers have an
 environment of their own (`.venv-peer-search`, from the hashed list beside this file). What was measured is
-kept in OUT/search.json, by crowd, size and engine, so that sizes can be measured at different times; every run
-writes OUT/search.md. Embeddings of real people never leave the memory but for a file that is deleted.
+kept in OUT/search.json, by crowd, size and engine, so that sizes can be measured at different times; every
+run writes OUT/search.md. Embeddings of real people never leave the memory but for a file that is deleted.
 """
 
 from __future__ import annotations
