@@ -42,13 +42,15 @@ def sync(data_dir: DataDir = None, config: ConfigFile = None, json: Json = False
     from kiosk.app.wiring import open_base
 
     with open_base(data_dir, config, complain, begins=True) as base:
-        base.enrolled.store.tidy()
+        store = base.enrolled.store
+        store.tidy()
+        store.verify()  # what is harmed is fetched again
         follower = open_follower(base, lambda: _envelope(base))
         with _progress(json) as follower.on_progress:
             done = follower.round()
         if done.deleted or done.fetched:
             note(base, done)
-        status = base.enrolled.store.status()
+        status = store.status()
     if json:
         print_json(
             {
@@ -183,14 +185,15 @@ def _envelope(base: Base) -> Envelope:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while it takes longer than a moment; none for whoever parses stdout."""
-    if quiet:
-        yield lambda done, of: None
-        return
+    """A bar on stderr where that is a terminal; none for whoever parses stdout."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda done, of: None
+        return
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task("gallery", total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 

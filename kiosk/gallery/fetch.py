@@ -73,6 +73,10 @@ class Transport(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Hang up; the next `get` calls again."""
+        ...
+
 
 class Fetcher(FetcherInterface):
     """`tuf.ngclient`'s way to the network. `folder` (there already) keeps what came of a broken segment.
@@ -87,6 +91,10 @@ class Fetcher(FetcherInterface):
         """When downloads stop with `Paused`, on the clock's `monotonic_ms`; None: whenever they are done."""
         self.received = 0
         """Bytes of bodies that have come in all."""
+
+    def hang_up(self) -> None:
+        """Nothing more is asked for a while."""
+        self._transport.close()
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         with self._answer(url, 0) as (_, pieces):

@@ -98,6 +98,8 @@ class Follower:
                 where=str(self._folder),
                 do="Check the disk's free space and the folder's owner.",
             ) from None
+        finally:
+            self._fetcher.hang_up()  # the next round comes later than a server waits
 
     def _round(self, budget_s: float | None) -> Round:
         before, received, at_s = self._store.status(), self._fetcher.received, self._clock.utc_s()

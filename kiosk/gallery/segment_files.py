@@ -95,12 +95,14 @@ class SegmentFiles:
 
     def problems(self, entry: Entry, epoch_id: str) -> tuple[str, ...]:
         """Open each file of a segment: one line for each that can't be believed."""
-        found = []
-        for path in self._paths(entry):
+        found, paths = [], self._paths(entry)
+        for path in paths:
             try:
                 wipe(self._opened(path, entry, epoch_id))
             except GalleryDamaged as damaged:
                 found.append(str(damaged))
+        if len(found) == len(paths):
+            self.damaged.add(entry.file)  # a sync fetches it again
         return tuple(found)
 
     def mend(self, entry: Entry) -> None:

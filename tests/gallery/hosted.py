@@ -220,6 +220,9 @@ class Line:
             sent += len(part)
             yield part
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def paths(self) -> list[str]:
         """What was asked for since the last call."""
         found = [path for path, _ in self.asked]
