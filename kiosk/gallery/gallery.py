@@ -6,7 +6,7 @@ the kernel owns it. `kiosk.gallery.store` keeps it on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -80,8 +80,7 @@ class Gallery:
             self._check_model(record)
             self._keep(record)
         for start in range(0, len(people), LOADED_AT_ONCE):
-            part = people[start : start + LOADED_AT_ONCE]
-            self._matcher.add({record.token: record.vectors() for record in part})
+            self._search_too(people[start : start + LOADED_AT_ONCE])
 
     @property
     def version(self) -> int:
@@ -115,7 +114,7 @@ class Gallery:
         self._check_model(record)
         self._drop(record.token)
         self._keep(record)
-        self._matcher.add({record.token: record.vectors()})
+        self._search_too([record])
         self._version += 1
 
     def forget(self, token: str) -> bool:
@@ -136,6 +135,13 @@ class Gallery:
     def search(self, probe: Template, k: int, among: Collection[str] | None = None) -> tuple[Candidate, ...]:
         """The `k` nearest people, nearest first (`kiosk.gallery.matcher.Matcher.search`)."""
         return self._matcher.search(probe, k, among)
+
+    def _search_too(self, people: Sequence[PayerRecord]) -> None:
+        """The references of `people` to the matcher; the copies that they travel in are overwritten."""
+        vectors = {record.token: record.vectors() for record in people}
+        self._matcher.add(vectors)
+        for copied in vectors.values():
+            copied.fill(0.0)
 
     def _keep(self, record: PayerRecord) -> None:
         self._records[record.token] = record

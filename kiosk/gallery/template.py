@@ -53,11 +53,17 @@ class Template:
     @classmethod
     def of(cls, vector: ArrayLike) -> Template:
         """The template in the direction of `vector` (192 numbers, any length but 0, all finite)."""
-        raw = np.asarray(vector, dtype=np.float64)
+        raw = np.array(vector, dtype=np.float64)
         length = float(np.linalg.norm(raw))
         if not 0.0 < length < np.inf:
             raise ValueError("a vector that is zero or not finite has no direction")
-        return cls(np.asarray(raw / length, dtype=np.float32))
+        raw /= length
+        single = raw.astype(np.float32)
+        try:
+            return cls(single)
+        finally:
+            raw.fill(0.0)
+            single.fill(0.0)
 
     @property
     def wiped(self) -> bool:
@@ -91,8 +97,8 @@ class PayerRecord:
     kept nowhere but in the encrypted gallery. `enrolled_at_s` is seconds since 1970 (UTC). 1 to 8 references,
     all of one network. `limits`: what this person allows themselves, for a payment and for a day.
     `keep_until_s`: when the consent ends by itself, seconds since 1970 (UTC); None: it does not.
-    `consent_text`: which text they agreed to and in which language, such as "v1/ar"; "" where the acquirer took
-    the consent. `by_guardian`: a parent or guardian declared it for a child. ValueError for anything else.
+    `consent_text`: which text they agreed to and in which language, such as "v1/ar"; "" where the acquirer
+    took the consent. `by_guardian`: a parent or guardian declared it for a child. ValueError for anything else.
     """
 
     token: str

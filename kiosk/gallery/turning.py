@@ -31,7 +31,7 @@ def _turned(record: PayerRecord, into: Epoch, out_of: Epoch | None) -> PayerReco
             made.append(out_of.turn_back(vectors))
         made.append(into.turn(made[-1]))
         model_id = record.model_id
-        references = tuple(Reference(Template.of(vector), model_id) for vector in made[-1])
+        references = tuple(Reference(Template(vector), model_id) for vector in made[-1])
         return replace(record, references=references)
     finally:
         for vectors in made:
