@@ -98,7 +98,8 @@ class PayerRecord:
     all of one network. `limits`: what this person allows themselves, for a payment and for a day.
     `keep_until_s`: when the consent ends by itself, seconds since 1970 (UTC); None: it does not.
     `consent_text`: which text they agreed to and in which language, such as "v1/ar"; "" where the acquirer
-    took the consent. `by_guardian`: a parent or guardian declared it for a child. ValueError for anything else.
+    took the consent. `by_guardian`: a parent or guardian declared it for a child.
+    ValueError for anything else.
     """
 
     token: str
