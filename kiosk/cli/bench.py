@@ -104,7 +104,7 @@ SECTIONS: dict[str, Callable[[Options], dict[str, Any]]] = {
 def bench(
     only: Annotated[str, typer.Option("--only", metavar="SECTION", help="Run one section only.")] = "",
     sizes: Annotated[str, typer.Option(help="Sizes of galleries for the search: 1000,100000.")] = "",
-    engine: Annotated[str, typer.Option(help="Which search: shipped, exact or hnsw.")] = "shipped",
+    engine: Annotated[str, typer.Option(help="Which search: shipped, exact, int8 or hnsw.")] = "shipped",
     runs: Annotated[int, typer.Option(min=1, help="How often each thing is timed.")] = 200,
     as_json: Json = False,
 ) -> None:

@@ -33,9 +33,10 @@ class ExactMatcher:
     def add(self, people: Mapping[str, Vectors]) -> None:
         if not people:
             return
-        rows = self.slots.take(people)
+        rows, vectors = self.slots.take(people), np.concatenate(list(people.values()))
         self._reserve()
-        self._rows[rows] = np.concatenate(list(people.values()))
+        self._rows[rows] = vectors
+        vectors.fill(0.0)
 
     def remove(self, token: str) -> bool:
         rows = self.slots.release(token)

@@ -51,7 +51,9 @@ class HnswMatcher:
         self._exact.add(people)
         nodes = np.concatenate([np.r_[self._exact.slots.rows(token)] for token in people])
         self._reserve(self._exact.slots.used)
-        self._graph.add_items(np.concatenate(list(people.values())), nodes.astype(np.uint64))
+        vectors = np.concatenate(list(people.values()))
+        self._graph.add_items(vectors, nodes.astype(np.uint64))
+        vectors.fill(0.0)
 
     def remove(self, token: str) -> bool:
         if token not in self._exact.slots:

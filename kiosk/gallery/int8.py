@@ -121,13 +121,17 @@ class Int8Matcher:
     def _turn(self) -> None:
         """Take the directions from those who are here now, and write every row anew along them."""
         used = self._slots.used
-        self._axes = leading_axes(self._references.get(np.arange(min(used, SAMPLE))), REST)
+        sample = self._references.get(np.arange(min(used, SAMPLE)))
+        self._axes = leading_axes(sample, REST)
+        sample.fill(0.0)
         self._axes_of, self._cut = self._slots.references, 0.0
         self._rows.fill(0)
         self._rows = np.zeros((self._references.capacity, self._axes.shape[1] + 1), np.int8)
         for start in range(0, used, BLOCK):
             rows = np.arange(start, min(start + BLOCK, used))
-            self._encode(rows, self._references.get(rows))
+            vectors = self._references.get(rows)
+            self._encode(rows, vectors)
+            vectors.fill(0.0)
 
     def _make_room(self) -> None:
         if self._references.capacity > len(self._rows):
