@@ -80,6 +80,8 @@ def test_nothing_personal_shows_in_a_repr():
         ({"digits": "12a4"}, "digits"),
         ({"digits": "١٢٣٤"}, "digits"),
         ({"enrolled_at_s": -1}, "enrolled_at_s"),
+        ({"enrolled_at_s": 9, "keep_until_s": 9}, "keep_until_s"),
+        ({"consent_text": "v1/\u202ear"}, "consent_text"),
         ({"references": ()}, "references"),
         ({"references": (Reference(Template.of(ONES), "m"),) * 9}, "references"),
         (
