@@ -61,10 +61,14 @@ COLUMNS = (
 )  # fmt: skip
 PANELS = {
     "p50_ms": ("a search, median (ms)", 1.0),
+    "p99_ms": ("99 of 100 searches are quicker (ms)", 1.0),
     "cpu_ms": ("processor time of a search (ms)", 1.0),
     "rss_bytes": ("memory of the process (MB)", 1e6),
     "load_s": ("from vectors to ready (s)", 1.0),
+    "missed": ("nearest person not found first (%)", 0.01),
 }
+GOALS = {"p99_ms": 10, "rss_bytes": 1000}
+"""At a million references, drawn as dotted lines."""
 TAILS = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
@@ -177,7 +181,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def draw(kept: dict[str, Any], path: Path) -> None:
-    """Four panels over the number of references: time of a search, memory, time until ready."""
+    """Panels over the number of references: time of a search, memory, time until ready, recall."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -185,25 +189,27 @@ def draw(kept: dict[str, Any], path: Path) -> None:
 
     from kiosk.evaluation.plots import COLOURS, STYLE
 
-    rows = [row for row in kept["rows"].values() if row["crowd"] == "drawn" and "failed" not in row]
+    found = [row for row in kept["rows"].values() if row["crowd"] == "drawn" and "failed" not in row]
+    rows = [{**row, "missed": 1 - row["recall_at_1"]} for row in found]
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(2, 2, figsize=(10.5, 7.2), layout="constrained")
+        figure, axes = pyplot.subplots(2, 3, figsize=(14, 7.4), layout="constrained")
         for (key, (title, unit)), axis in zip(PANELS.items(), axes.flat, strict=True):
             for number, engine in enumerate(WHAT):
                 line = sorted((row["size"], row[key] / unit) for row in rows if row["engine"] == engine)
+                ours = engine in OURS
                 if line:
-                    ours = engine in OURS
                     axis.plot(
                         *zip(*line, strict=True), label=WHAT[engine], color=COLOURS[number % len(COLOURS)],
                         marker="o" if ours else "s", markersize=4, linewidth=2.6 if engine == "int8" else 1.2,
                         linestyle="-" if ours else "--", zorder=3 if ours else 2,
                     )  # fmt: skip
-            axis.set(xscale="log", yscale="log", title=title, xlabel="references")
+            axis.set(xscale="log", title=title, xlabel="references")
+            axis.set_yscale("linear" if key == "missed" else "log")
             axis.grid(visible=True)
-        axes[0, 0].axhline(10, color="#888888", linewidth=0.8, linestyle=":")
-        axes[1, 0].axhline(1000, color="#888888", linewidth=0.8, linestyle=":")
+            if key in GOALS:
+                axis.axhline(GOALS[key], color="#444444", linewidth=1.0, linestyle=":")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=5)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
 
