@@ -37,6 +37,9 @@ class Epochs:
 
     def __init__(self, folder: Path) -> None:
         self._path, self._key = folder / "epochs.sealed", folder / "epochs.key"
+        self._known: tuple[bytes, list[Epoch]] | None = (
+            None  # an epoch's turn is long to compute, and is kept
+        )
 
     def begin(self, region: str) -> Epoch:
         """The first epoch of `region`, or what is in force already.
@@ -73,6 +76,11 @@ class Epochs:
             if not self._path.exists():
                 return []
             sealed = self._path.read_bytes()
+        if self._known is None or self._known[0] != sealed:
+            self._known = sealed, self._opened(sealed)
+        return list(self._known[1])
+
+    def _opened(self, sealed: bytes) -> list[Epoch]:
         try:
             content = self._cipher().decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], BOUND)
             kept = msgspec.msgpack.decode(content, type=list[_Kept])

@@ -75,7 +75,7 @@ def test_epochs_are_written_down_sealed_and_open_with_their_key_only(tmp_path):
     assert epoch.secret not in written
     (tmp_path / "epochs.key").write_bytes(bytes(32))
     with pytest.raises(OperatorError, match=r"epochs\.key"):
-        epochs.all()
+        Epochs(tmp_path).all()
 
 
 def test_a_sandbox_has_one_region_and_a_region_has_a_name(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 
@@ -16,9 +17,11 @@ from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import NO_LIMITS, Limits
 from kiosk.gallery.segment import Place, SegmentError, open_segment
 from kiosk.sandbox import publisher as publishing
+from kiosk.sandbox import repository as signing
 from kiosk.sandbox.epochs import Epochs
 from kiosk.sandbox.ledger import Ledger, Person
 from kiosk.sandbox.publisher import TOMBSTONE_S, Publisher
+from kiosk.sandbox.repository import Repository
 from kiosk.sandbox.templates import Templates
 
 DAY_S = 86_400
@@ -260,6 +263,43 @@ def test_a_new_epoch_that_is_told_to_stop_leaves_the_old_one_whole(office, monke
     office.publisher.publish_people()
     assert len(office.everybody()) == 3
     assert not before.keys() & office.listed().keys()
+
+
+def test_cut_off_at_any_write_what_is_out_is_the_state_before_or_after_and_the_next_publication_mends_it(
+    office, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(publishing, "SEGMENT_PEOPLE", 2)
+    real, left = signing.write, [0]
+
+    def write(path, content):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(path, content)
+
+    for number in range(3):
+        office.enrol(f"pyr-{number}")
+    office.publisher.publish()
+    gone, cuts = set(), 0
+    while left[0] == 0:
+        before = set(office.everybody())
+        office.enrol(f"pyr-new-{cuts}")
+        office.withdraw(f"pyr-{cuts}" if cuts < 3 else f"pyr-new-{cuts - 3}")
+        gone.add(f"pyr-{cuts}" if cuts < 3 else f"pyr-new-{cuts - 3}")
+        after = before - gone | {f"pyr-new-{cuts}"}
+        cuts += 1
+        with monkeypatch.context() as patch:
+            patch.setattr(signing, "write", write)
+            left[0] = cuts - 1
+            with contextlib.suppress(KeyboardInterrupt):
+                office.publisher.publish_people()
+        office.publisher.repository = Repository(office.folder, office.clock.utc_s)  # as after a restart
+        seen = set(office.everybody())
+        assert seen in (before, after)
+        assert seen == before or gone <= {one["token"] for one in office.tombstones()["tokens"]}
+        office.publisher.publish_people()
+        assert set(office.everybody()) == after
+    assert cuts > 8
 
 
 def test_people_of_before_the_repository_are_published_too(tmp_path, clock):
