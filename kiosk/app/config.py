@@ -64,9 +64,7 @@ Address = Annotated[
 ]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535, description="a whole number from 1 to 65535")]
 
-PollSeconds = Annotated[
-    float, msgspec.Meta(ge=5, le=45, description="a number of seconds from 5 to 45")
-]
+PollSeconds = Annotated[float, msgspec.Meta(ge=5, le=45, description="a number of seconds from 5 to 45")]
 Hours = Annotated[float, msgspec.Meta(gt=0, le=720, description="a number of hours above 0, at most 720")]
 References = Annotated[
     int, msgspec.Meta(ge=1, le=8_000_000, description="a whole number of references, 1 to 8000000")
