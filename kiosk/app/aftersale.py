@@ -436,8 +436,8 @@ def refunds_of(payment: PaymentEntry, tasks: Sequence[Task]) -> list[Refund]:
 
 
 def dispute_of(task: Task) -> DisputeAnswer | None:
-    """The acquirer's number for a dispute; None while it is open."""
-    return None if task.answer is None else parse(task.answer, DisputeAnswer)
+    """The acquirer's number for a dispute; None while it is open, and where the acquirer has another one."""
+    return parse(task.answer, DisputeAnswer) if task.answer and task.result == "filed" else None
 
 
 def written_dispute(task: Task) -> bytes:

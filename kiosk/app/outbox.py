@@ -40,6 +40,9 @@ ANSWER_MS: Final = 40_000
 WITHDRAWAL: Final = "withdrawal:"
 NEVER: Final = ("sequence_reused", "other_content")
 """Another call has this one's sequence or key: it was not treated, and the same bytes never will be."""
+NOTHING_DONE: Final = (("refund", "sequence_reused"), ("dispute", "other_content"))
+"""Where that ends a task: nothing has this refund's number, so nothing went back; a payment has one dispute,
+and the acquirer has it. What another refund's number means for money, a recovery finds out."""
 
 
 @dataclass(slots=True)
@@ -189,10 +192,9 @@ class Outbox:
                         copy=False,
                     )  # fmt: skip
                 self._journal.conclude_task(key, str(answer.result), msgspec.json.encode(answer))
-            case Lost(code="sequence_reused" as code) if task.operation == "refund":
-                # nothing has its number, so nothing went back; left open, it would halt the journal again
-                # after each recovery. Where another one has its number, recovery ends it by that one. An
-                # advice stays open: its goods are gone, and no such word may be said to it
+            case Lost(code=code) if (task.operation, code) in NOTHING_DONE:
+                # left open, it would halt the journal again after each recovery; an advice stays open: its
+                # goods are gone, and no such word may be said to it
                 refused = Answer(Result.DECLINED, code)
                 self._journal.conclude_task(key, str(refused.result), msgspec.json.encode(refused))
             case Told(DisputeAnswer() as filed):

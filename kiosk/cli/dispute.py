@@ -39,7 +39,8 @@ def dispute(
     """Open a dispute about a payment, with the journal's evidence: bands, consent, policy, chain.
 
     There is no face, template or name in it: the journal has none. A payment has one dispute; asked again, it
-    tells that one's number. Exit code: 0 filed, 14 not filed yet (it goes on by itself), 2 wrong use.
+    tells that one's number. Exit code: 0 filed, 14 not filed yet (it goes on by itself), 10 the acquirer has
+    another one of it, 2 wrong use.
 
     Example: kiosk dispute K-4711 --reason not_me --staff 7 --out pack.json
     """
@@ -70,10 +71,15 @@ def dispute(
         print_json(told | {"filed": filed is not None, "out": str(out) if out else None})
     elif filed:
         say(f"dispute {number} of order {payment.order.order_ref} is filed")
+    elif task.result:
+        complain(
+            f"order {payment.order.order_ref} has a dispute that an older copy of the journal does not know: "
+            "ask the acquirer for its number"
+        )
     else:
         complain(f"the dispute of order {payment.order.order_ref} is not filed yet; it goes on by itself")
     if filed is None:
-        raise typer.Exit(Exit.UNKNOWN)
+        raise typer.Exit(Exit.DECLINED if task.result else Exit.UNKNOWN)
 
 
 def _reason(text: str) -> DisputeReason:

@@ -142,8 +142,8 @@ def show(
         print_json({"payments": [_as_json(*one) for one in found[:limit]]})
         return
     for entry, tasks, receipts in found[:limit]:
-        when, order = moment(entry.at, zone), entry.order
-        say(f"{when}  {order.amount!s:>14}  {_end(entry):<22}  {order.order_ref}  {entry.ref}")
+        when, paid = moment(entry.at, zone), entry.order
+        say(f"{when}  {paid.amount!s:>14}  {_end(entry):<22}  {paid.order_ref}  {entry.ref}")
         for line in _under(entry, tasks, receipts):
             say(f"    {line}")
     if not found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import cast
@@ -16,7 +17,7 @@ from kiosk.acquirer.client import Lost, Reply, Told, Unsent, Verified
 from kiosk.acquirer.journal import Journal
 from kiosk.acquirer.messages import Exchange
 from kiosk.acquirer.operations import PayerAnswer, advice_request, refund_request
-from kiosk.app.aftersale import AfterSale, answer_of
+from kiosk.app.aftersale import AfterSale, answer_of, dispute_of
 from kiosk.app.kernel import Kernel
 from kiosk.app.outbox import ANSWER_MS, DELAYS_MS, Outbox
 from kiosk.app.withdrawals import Withdrawals
@@ -25,6 +26,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.domain.money import Money
 from kiosk.domain.payment import Answer, Authorise, Result
 
+from ..acquirer.journals import a_task
 from ..acquirer.parts import TERMINAL, a_payment, an_effect
 
 DAY = date(2026, 11, 25)
@@ -274,6 +276,20 @@ def test_a_refund_whose_sequence_another_call_had_halts_an_older_copy_once_and_e
     line.journal.resume()
     assert line.tick(10**6) == []
     assert not line.journal.halted
+
+
+def test_a_dispute_that_the_acquirer_has_in_other_words_ends_and_halts_no_journal_again(line: Line) -> None:
+    effect = an_effect()
+    line.sold(effect)
+    exchange = replace(a_task("dispute", effect.ref), sequence=line.journal.next_sequence())
+    line.journal.open_task(exchange, effect.order, day=DAY)
+    assert line.tick() == [exchange.idempotency_key]
+    line.answer(Lost("refused: other_content", "other_content"))
+    (task,) = line.journal.tasks_of(effect.ref)
+    assert (task.result, dispute_of(task), line.journal.halted) == ("declined", None, "other_content")
+    line.journal.resume()
+    line.restart()
+    assert (line.tick(10**6), line.journal.halted) == ([], "")
 
 
 def test_an_offline_sale_ends_by_no_problem_at_all(line: Line) -> None:
