@@ -227,7 +227,8 @@ def _secure(base: Base, url: str) -> Callable[[socket.socket, str], ssl.SSLSocke
     where, acquirer = urlsplit(url), urlsplit(base.trust.base_url)
     if where.scheme != "https":
         return None
-    if (where.hostname, where.port or 443) == (acquirer.hostname, acquirer.port or 443):
+    own = acquirer.scheme == "https" and where.hostname == acquirer.hostname
+    if own and (where.port or 443) == (acquirer.port or 443):
         return base.secure
     return Tls(TlsTrust()).wrap
 

@@ -5,12 +5,15 @@ Each is refused with a cause and a line of its own. That the gallery stays as it
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import MetaFile
 
@@ -500,3 +503,42 @@ def test_a_region_without_a_list_of_deletions_is_refused(client: Client) -> None
 
     with pytest.raises(SyncRefused, match=r"tombstones/south\.json is not listed"):
         repository.tombstones("south")
+
+
+# --- anything else ---
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_bytes_that_were_changed_anywhere_are_refused_or_mean_the_same(
+    tmp_path_factory: pytest.TempPathFactory, clock: Any, data: st.DataObject
+) -> None:
+    """Whatever a hostile server makes of any file: never a crash, never another gallery."""
+    hosted = published_once()
+    path = data.draw(st.sampled_from(sorted(hosted)))
+    content = bytearray(hosted[path])
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        piece = data.draw(
+            st.binary(max_size=4) | st.sampled_from([b"[" * 5000, b"9" * 5000, b"null", b'"', b"1e999"])
+        )
+        content[at : at + data.draw(st.integers(0, 8))] = piece
+    served = Hosted()
+    served.files, served.pinned = {**hosted, path: bytes(content)}, PINNED[0]
+    client = Client(served, tmp_path_factory.mktemp("kiosk"), clock)
+    try:
+        (one,) = client.sync().segments(REGION)
+    except SyncRefused:
+        return
+    assert (one.epoch_id, one.number, one.people) == (EPOCH.id, 0, 3)
+
+
+PINNED: list[bytes] = []
+
+
+@functools.cache
+def published_once() -> dict[str, bytes]:
+    hosted = Hosted()
+    publish(hosted)
+    PINNED.append(hosted.pinned)
+    return dict(hosted.files)
