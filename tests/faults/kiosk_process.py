@@ -29,7 +29,7 @@ from kiosk.domain.payment import Order, Payer, Result
 
 TOKEN = "pyr-kill0001"
 AMOUNT = Money(3850, "CNY")
-REFUNDS = 0.3
+REFUNDS = 0.5
 """How often a sale is followed by a refund of one of the newest."""
 
 
