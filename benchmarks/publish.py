@@ -1,8 +1,10 @@
 """How long a publication takes, how much it writes and how much memory it needs: first, and after one change.
 
-    .venv/bin/python benchmarks/publish.py --people 100000
+    .venv/bin/python -m benchmarks.publish --people 100000 [--live]
 
-People are synthetic (`kiosk sandbox people --synthetic`), the repository is what `kiosk sandbox` writes.
+People are synthetic (`kiosk sandbox people --synthetic`), the repository is what `kiosk sandbox` writes. With
+--live a sandbox that runs publishes them by itself: what a payment takes meanwhile, and how long after a
+withdrawal's answer its tombstone is out.
 """
 
 from __future__ import annotations
@@ -15,7 +17,12 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.sandbox import Till
+from kiosk.acquirer.operations import withdrawal_request
 from kiosk.app.workers import SystemClock
+from kiosk.cli.processes import running_sandbox
 from kiosk.sandbox.ledger import Ledger
 from kiosk.sandbox.publisher import Publisher
 from kiosk.sandbox.synthetic import enrol_synthetic
@@ -27,8 +34,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--references", type=int, default=1)
+    parser.add_argument("--live", action="store_true")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    if asked.live:
+        live(asked.people, asked.references)
+    else:
+        alone(asked.people, asked.references, as_json=asked.json)
+
+
+def alone(people: int, references: int, *, as_json: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="publish-") as name:
         folder, clock = Path(name), SystemClock()
         with closing(Ledger(folder / "ledger.sqlite")) as ledger:
@@ -39,7 +54,7 @@ def main() -> None:
                     "enrol",
                     folder,
                     lambda: enrol_synthetic(
-                        folder, ledger, clock, asked.people, references=asked.references, model_id="net-1"
+                        folder, ledger, clock, people, references=references, model_id="net-1"
                     ),
                 ),
                 measured("create", repository, publisher.create),
@@ -51,7 +66,7 @@ def main() -> None:
             rows.append(measured("one withdrawal", repository, publisher.publish_people))
             rows.append(measured("renew the epoch", repository, publisher.renew_epoch))
             found = publisher.published()
-    if asked.json:
+    if as_json:
         print(json.dumps({"people": found.people, "segments": found.segments, "rows": rows}))
         return
     print(f"{found.people} people, {found.references} references, {found.segments} segments")
@@ -60,6 +75,47 @@ def main() -> None:
             f"{row['what']:16} {row['s']:8.2f} s  {row['cpu_s']:8.2f} s CPU  {row['files']:5} files "
             f"{row['mib']:8.2f} MiB written  {row['peak_mib']:6.0f} MiB peak"
         )
+
+
+def live(people: int, references: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="publish-") as name:
+        folder, clock = Path(name), SystemClock()
+        with running_sandbox(folder), closing(Ledger(folder / "sandbox" / "ledger.sqlite")) as ledger:
+            till, publisher = Till(folder, 0), Publisher(folder / "sandbox", ledger, clock)
+            paid(till, 50)
+            told("payments before", paid(till, 200))
+            enrol_synthetic(
+                folder / "sandbox", ledger, clock, people, references=references, model_id="net-1"
+            )
+            start, times = time.perf_counter(), []
+            while publisher.published().people < people:
+                times += paid(till, 1)
+            print(f"{people} people were out {time.perf_counter() - start:.1f} s after the last had enrolled")
+            told("payments meanwhile", times)
+            out = []
+            for number in range(20):
+                before = publisher.published().tombstones
+                till.client.send(withdrawal_request(f"syn-{number:07d}"))
+                start = time.perf_counter()
+                while publisher.published().tombstones == before:
+                    time.sleep(0.005)
+                out.append(time.perf_counter() - start)
+            told("tombstone out after the answer", out)
+
+
+def paid(till: Till, number: int) -> list[float]:
+    """Seconds of each of so many payments."""
+    times = []
+    for _ in range(number):
+        start = time.perf_counter()
+        till.pay()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def told(what: str, times: list[float]) -> None:
+    p50, p99 = np.percentile(times, [50, 99]) * 1000
+    print(f"{what}: n {len(times)}, p50 {p50:.0f} ms, p99 {p99:.0f} ms, most {max(times) * 1000:.0f} ms")
 
 
 def measured(what: str, folder: Path, call: Callable[[], object]) -> dict[str, float | str]:
