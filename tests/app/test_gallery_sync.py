@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,15 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from kiosk.acquirer.client import Lost, Reply, Told
 from kiosk.acquirer.gallery_keys import sealed_epoch
 from kiosk.acquirer.messages import Exchange, parse
 from kiosk.acquirer.operations import Envelope, EpochMessage, GalleryKeysAnswer, GalleryKeysRequest
 from kiosk.app.freshness import Freshness
-from kiosk.app.gallery_sync import GallerySync, open_follower, pinned_root
+from kiosk.app.gallery_sync import GallerySync, open_follower, open_sync, pinned_root
 from kiosk.app.people import EnrolledPeople
-from kiosk.app.wiring import Base, open_base
+from kiosk.app.wiring import Base, open_base, open_kiosk
 from kiosk.domain.decision import Reason
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.payment import Offered, Refused
@@ -268,6 +273,14 @@ def kiosk_of(folder: Path, hosted: Hosted, acquirer: Any, patch: pytest.MonkeyPa
 
 
 NORTH = Epoch("north", 1, b"n" * 32)
+KEY = base64.b64encode(
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+).decode()
+ACQUIRER = json.dumps(
+    {"base_url": "http://127.0.0.1:9", "acquirer_keys": {"a": KEY}, "policy_keys": {"p": KEY}}
+).encode()
 
 
 def published(base: Base, hosted: Hosted, count: int = 4) -> None:
@@ -343,3 +356,41 @@ def test_a_named_root_that_is_none_is_the_operators_to_mend(tmp_path: Path, cont
     (tmp_path / "kiosk.toml").write_text(f'[gallery]\nroot_file = "{root}"\n')
     with open_base(tmp_path, None) as base, pytest.raises(OperatorError, match=r"their-root\.json"):
         pinned_root(base)
+
+
+@pytest.mark.timeout(60)
+def test_a_kiosk_that_runs_takes_who_comes_and_loses_who_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Journal, kernel's thread and worker's thread as in a shop; the kernel gives the request its place."""
+    hosted = Hosted()
+    monkeypatch.setattr("kiosk.app.gallery_sync.HttpTransport", lambda url, secure: Line(hosted))
+    monkeypatch.setattr(Base, "fetch_policy", lambda base: "")
+    with kiosk_of(tmp_path, hosted, Acquirer(NORTH), monkeypatch) as base:
+        (tmp_path / "acquirer.json").write_bytes(ACQUIRER)
+        published(base, hosted)
+        with open_kiosk(base, camera="pi") as kiosk:
+            thread = threading.Thread(target=kiosk.kernel.run)
+            thread.start()
+            sync = open_sync(kiosk)
+            assert sync is not None
+            try:
+                sync.once()
+                assert on(kiosk, lambda: kiosk.people.gallery.size) == 4
+                hosted.tombstones(2, ["p000001"])
+                hosted.publish("tombstones")
+                sync.once()
+                assert on(kiosk, lambda: kiosk.people.gallery.payer("p000001")) is None
+                assert on(kiosk, base.changed_gallery) is None, "nothing is loaded twice"
+            finally:
+                kiosk.kernel.stop()
+                thread.join(20)
+    with open_base(tmp_path, None) as base:
+        assert [one.what for one in base.audit.entries()].count("sync") == 2
+
+
+def on(kiosk: Any, work: Callable[[], Any]) -> Any:
+    """What `work` gives on the kernel's thread, after what was posted before it."""
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    kiosk.kernel.post(lambda: told.put(work()))
+    return told.get(timeout=20)
