@@ -62,11 +62,13 @@ class GalleryKeeper:
         return self._gallery
 
     def changed(self) -> Gallery | None:
-        """The gallery anew when another process has changed it since it was loaded, else None.
+        """Follow what other processes did; another gallery where it had to be loaded anew, else None.
 
         OperatorError, at every call, while what is there now can't be believed.
         """
         if not self.store.changed_elsewhere():
+            return None
+        if self._gallery is not None and self.store.catch_up(self._gallery):
             return None
         self._gallery = None
         return self.gallery

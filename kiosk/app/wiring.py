@@ -152,7 +152,7 @@ class Base:
         return self.enrolled.gallery
 
     def changed_gallery(self) -> Gallery | None:
-        """The gallery anew when another process has changed it; see `GalleryKeeper.changed`."""
+        """Follow what other processes did to the gallery; see `GalleryKeeper.changed`."""
         return self.enrolled.changed()
 
     def enrol(self, record: PayerRecord) -> None:

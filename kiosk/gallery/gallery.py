@@ -87,6 +87,10 @@ class Gallery:
         """Counts every enrolment and deletion; payments name it as evidence."""
         return self._version
 
+    def renumber(self, version: int) -> None:
+        """Be `version`: what is kept on the disk counts for all who change it."""
+        self._version = version
+
     @property
     def size(self) -> int:
         """How many people are enrolled."""

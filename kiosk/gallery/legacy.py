@@ -20,7 +20,7 @@ from kiosk.domain.limits import Limits
 from kiosk.gallery.manifest import GalleryDamaged, believed
 from kiosk.gallery.template import MAX_REFERENCES, TEMPLATE_SIZE, PayerRecord, Reference, Template
 
-__all__ = ["read_legacy"]
+__all__ = ["LegacyFile"]
 
 MAX_BODY_BYTES: Final = 2**31 - 1 - 64
 """What the AEAD takes in one piece."""
@@ -48,24 +48,42 @@ class _Person(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     limit_per_day: int | None = None
 
 
-def read_legacy(path: Path, secret: bytes) -> tuple[int, list[PayerRecord], str | None]:
-    """Version and people of the file at `path`, or of its copy; with a line for the operator in that case.
+class LegacyFile:
+    """The file at `path`, its copy, and what was half-written of both; `secret` sealed them."""
 
-    OperatorError when neither can be believed: the kiosk must not start with people missing.
-    """
-    copy = path.with_name(path.name + ".copy")
-    try:
-        return *_open(path, secret), None
-    except GalleryDamaged as damaged:
+    def __init__(self, path: Path, secret: bytes) -> None:
+        self.path, self._secret = path, secret
+        self._files = tuple(
+            path.with_name(path.name + suffix) for suffix in ("", ".copy", ".new", ".copy.new")
+        )
+
+    def is_there(self) -> bool:
+        """Whether any of them is."""
+        return any(file.exists() for file in self._files)
+
+    def drop(self) -> None:
+        """Delete all of them. OSError for what the system refuses."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+
+    def read(self) -> tuple[int, list[PayerRecord], str | None]:
+        """Version and people of the file, or of its copy; with a line for the operator in that case.
+
+        OperatorError when neither can be believed: the kiosk must not start with people missing.
+        """
+        path, copy, *_ = self._files
         try:
-            return *_open(copy, secret), f"{damaged}. The copy of it is used"
-        except GalleryDamaged as copy_damaged:
-            raise OperatorError(
-                f"no gallery can be opened: {damaged.what}; the copy: {copy_damaged.what}",
-                where=str(path),
-                do="Put back this kiosk's key, or both files from a backup; "
-                "or move them away to start with nobody enrolled",
-            ) from damaged
+            return *_open(path, self._secret), None
+        except GalleryDamaged as damaged:
+            try:
+                return *_open(copy, self._secret), f"{damaged}. The copy of it is used"
+            except GalleryDamaged as copy_damaged:
+                raise OperatorError(
+                    f"no gallery can be opened: {damaged.what}; the copy: {copy_damaged.what}",
+                    where=str(path),
+                    do="Put back this kiosk's key, or both files from a backup; "
+                    "or move them away to start with nobody enrolled",
+                ) from damaged
 
 
 def _open(path: Path, secret: bytes) -> tuple[int, list[PayerRecord]]:

@@ -89,6 +89,10 @@ class SegmentFiles:
             wipe(records)
         return self._tokens[entry.file]
 
+    def knows(self, entry: Entry) -> bool:
+        """Whether it was opened or written by this process."""
+        return entry.file in self._tokens
+
     def is_there(self, entry: Entry) -> bool:
         """Whether a file of it lies here, and was not found damaged so far."""
         return entry.file not in self.damaged and any(path.exists() for path in self._paths(entry))

@@ -24,10 +24,11 @@ import msgspec
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.ports import KeyPort
 from kiosk.files import alone
+from kiosk.gallery.catch_up import caught_up
 from kiosk.gallery.change import Change, Source, Status
 from kiosk.gallery.epoch import LOCAL_REGION, Epoch
 from kiosk.gallery.gallery import Engine, Gallery
-from kiosk.gallery.legacy import read_legacy
+from kiosk.gallery.legacy import LegacyFile
 from kiosk.gallery.manifest import GalleryDamaged, Manifest, ManifestFile
 from kiosk.gallery.rewrite import only_own, with_person, with_segments, without
 from kiosk.gallery.segment_files import SegmentFiles, wipe
@@ -62,14 +63,14 @@ class GalleryStore:
 
     def __init__(self, folder: Path, key: KeyPort) -> None:
         secret = key.derive(PURPOSE)
-        self._folder, self._secret = folder, secret
+        self._folder = folder
         self._manifest = ManifestFile(folder, secret)
         self._files = SegmentFiles(folder, secret)
-        self._legacy = folder.with_name(folder.name + ".fpk")
+        self._legacy = LegacyFile(folder.with_name(folder.name + ".fpk"), secret)
         self._turn, self._depth = threading.RLock(), 0
         self._epoch: Epoch | None = None
         self._seen: _Stamp | None = None
-        self._is_behind = False
+        self._is_behind = self._is_to_load = False
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class GalleryStore:
 
     def stamp(self) -> _Stamp | None:
         """Another one after every change, by whichever process; None: there is no gallery yet."""
-        for path in (self._manifest.path, self._legacy):
+        for path in (self._manifest.path, self._legacy.path):
             try:
                 found = path.stat()
             except OSError:
@@ -141,11 +142,23 @@ class GalleryStore:
 
     def in_step(self, stamp: _Stamp | None) -> None:
         """Whoever uses this store has in memory what was there at `stamp`, and follows its own changes."""
-        self._seen, self._is_behind = stamp, False
+        self._seen = stamp
+        self._is_behind = self._is_to_load = False
 
     def fall_behind(self) -> None:
-        """What is in memory is not what was kept last: `changed_elsewhere` says so until `in_step`."""
-        self._is_behind = True
+        """What is in memory is not what this process kept last: it has to be loaded anew."""
+        self._is_behind = self._is_to_load = True
+
+    def catch_up(self, gallery: Gallery) -> bool:
+        """Bring `gallery` in step with what other processes did; False: it has to be loaded anew."""
+        stamp = self.stamp()
+        manifest, _ = self._read()
+        if self._is_to_load or manifest is None or gallery.epoch is None:
+            return False
+        if gallery.epoch.id != manifest.epoch.id or not caught_up(self._files, manifest, gallery):
+            return False
+        self.in_step(stamp)
+        return True
 
     def changed_elsewhere(self) -> bool:
         """Whether another process changed the gallery since `in_step`.
@@ -298,7 +311,7 @@ class GalleryStore:
             if manifest is None:
                 return
             self._files.sweep(manifest.entries)
-            self._drop_legacy()
+            self._legacy.drop()
             self._manifest.mend(manifest)
             for entry in manifest.entries:
                 self._files.mend(entry)
@@ -308,7 +321,7 @@ class GalleryStore:
     def _read(self) -> tuple[Manifest | None, str | None]:
         """The manifest, after a `gallery.fpk` was taken over where there is one and no manifest."""
         manifest, warning = self._manifest.read()
-        if manifest is None and self._has_legacy():
+        if manifest is None and self._legacy.is_there():
             with self.alone():
                 manifest, warning = self._manifest.read()
                 if manifest is None:
@@ -325,7 +338,7 @@ class GalleryStore:
 
     def _take_over(self) -> tuple[Manifest, str | None]:
         """The people of `gallery.fpk` in segments, turned; the version goes on from there."""
-        version, people, warning = read_legacy(self._legacy, self._secret)
+        version, people, warning = self._legacy.read()
         epoch = self._epoch = Epoch.new(LOCAL_REGION)
         mine = [turned(record, epoch) for record in people]
         try:
@@ -344,13 +357,14 @@ class GalleryStore:
         self._manifest.write(manifest)
         self._seen = self.stamp()
         self._files.sweep(manifest.entries)
-        self._drop_legacy()
+        self._legacy.drop()
         return manifest
 
     def _people(self, manifest: Manifest) -> tuple[list[PayerRecord], list[str]]:
         """Everybody in the segments, and a line for each file that could not be believed."""
         people: list[PayerRecord] = []
         told: list[str] = []
+        gone = manifest.gone
         for entry in manifest.entries:
             try:
                 records, line = self._files.open(entry, manifest.epoch.id)
@@ -359,9 +373,8 @@ class GalleryStore:
                     wipe(people)
                     raise
                 records, line = [], f"{damaged}. {entry.people} people wait for the next sync"
-            back = [record for record in records if record.token in manifest.gone]
-            wipe(back)  # in a file that could not be rewritten when they went
-            people += [record for record in records if not record.references[0].template.wiped]
+            wipe(record for record in records if record.token in gone)  # their file could not be rewritten
+            people += (record for record in records if record.token not in gone)
             if line:
                 told.append(line)
         return people, told
@@ -376,14 +389,3 @@ class GalleryStore:
     def _is_newest(self, manifest: Manifest) -> bool:
         newest, _ = self._read()
         return newest is not None and newest.written == manifest.written
-
-    def _has_legacy(self) -> bool:
-        return any(path.exists() for path in self._legacy_files())
-
-    def _drop_legacy(self) -> None:
-        for path in self._legacy_files():
-            path.unlink(missing_ok=True)
-
-    def _legacy_files(self) -> tuple[Path, ...]:
-        names = (self._legacy.name + suffix for suffix in ("", ".new", ".copy", ".copy.new"))
-        return tuple(self._legacy.with_name(name) for name in names)
