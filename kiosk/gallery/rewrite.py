@@ -41,10 +41,12 @@ def without(
         found |= there
         records, _ = files.open(entry, epoch_id)
         left = [record for record in records if record.token not in there]
-        if left or entry.source is Source.ACQUIRER:
-            place = Place(epoch_id, entry.number, manifest.written + 1)
-            entries.append(files.write(entry.source, place, left, entry))
-        wipe(records)
+        try:
+            if left or entry.source is Source.ACQUIRER:
+                place = Place(epoch_id, entry.number, manifest.written + 1)
+                entries.append(files.write(entry.source, place, left, entry))
+        finally:
+            wipe(records)
     return tuple(entries), frozenset(found)
 
 

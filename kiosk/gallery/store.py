@@ -233,15 +233,19 @@ class GalleryStore:
             if record.token in manifest.tombstones:
                 raise OperatorError("the acquirer withdrew this token", do="Enrol the person there anew.")
             mine = turned(record, gallery.epoch)
-            entries, _ = without(self._files, manifest, frozenset({record.token}))
-            self._commit(
-                msgspec.structs.replace(
-                    manifest,
-                    version=max(gallery.version, manifest.version) + 1,
-                    entries=with_person(self._files, manifest, entries, mine),
-                    forgotten=manifest.forgotten - {record.token},
+            try:
+                entries, _ = without(self._files, manifest, frozenset({record.token}))
+                self._commit(
+                    msgspec.structs.replace(
+                        manifest,
+                        version=max(gallery.version, manifest.version) + 1,
+                        entries=with_person(self._files, manifest, entries, mine),
+                        forgotten=manifest.forgotten - {record.token},
+                    )
                 )
-            )
+            except BaseException:
+                mine.wipe()
+                raise
             gallery.enrol(mine)
 
     def forget(self, gallery: Gallery, token: str) -> bool:
