@@ -20,7 +20,7 @@ from ..acquirer.journals import paid
 def test_a_reference_that_two_payments_have_names_neither(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal:
         first, second = paid(journal), paid(journal)  # their acquirer numbers from 1 again
-        sale = AfterSale(cast(Kernel, None), journal, cast(Outbox, None), SystemClock())
+        sale = AfterSale(cast("Kernel", None), journal, cast("Outbox", None), SystemClock())
         with pytest.raises(
             OperatorError, match=r"2 payments have the reference 000000000001. Give its order"
         ):
