@@ -135,7 +135,7 @@ class Frame:
     sensor's monotonic clock in nanoseconds; `sequence` counts the source's frames, dropped ones included.
     """
 
-    planes: tuple[NDArray[np.uint8], ...]
+    planes: tuple[NDArray[np.uint8], ...] = field(repr=False)
     format: PixelFormat
     width: int
     height: int

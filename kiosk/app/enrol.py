@@ -8,7 +8,7 @@ templates are averaged, weighted by quality, and then overwritten.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -34,7 +34,7 @@ class Enrolment:
 
     outcome: LookOutcome
     looks: int
-    reference: NDArray[np.float32] | None = None
+    reference: NDArray[np.float32] | None = field(default=None, repr=False)
     hint: Hint | None = None
 
 

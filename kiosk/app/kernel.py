@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 from typing import Final, Protocol
@@ -116,7 +116,7 @@ class LookDone:
 
     look: int
     outcome: LookOutcome
-    probe: NDArray[np.float32] | None
+    probe: NDArray[np.float32] | None = field(repr=False)
     liveness: float | None
     model_ids: tuple[str, ...] = ()
 

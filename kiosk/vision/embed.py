@@ -40,14 +40,20 @@ class Embedder:
         self._model = model
 
     def embed(self, aligned: NDArray[np.uint8]) -> Embedding:
-        """The embedding of uint8[112, 112, 3]."""
-        scaled = (aligned.astype(np.float32) - 127.5) / 128.0
-        (one,) = self._model.run(scaled[None])
-        (mirrored,) = self._model.run(np.ascontiguousarray(scaled[None, :, ::-1]))
+        """The embedding of uint8[112, 112, 3]. What it is made from on the way is overwritten."""
+        scaled = aligned.astype(np.float32)
+        scaled -= 127.5
+        scaled /= 128.0
+        flipped = np.ascontiguousarray(scaled[:, ::-1])
+        (one,), (mirrored,) = self._model.run(scaled[None]), self._model.run(flipped[None])
         both = one[0] + mirrored[0]
-        vector = _unit(both)
-        lengths = float(np.linalg.norm(one) * np.linalg.norm(mirrored))
-        return Embedding(vector, float(np.linalg.norm(both)) / 2, float(one[0] @ mirrored[0]) / lengths)
+        try:
+            lengths = float(np.linalg.norm(one) * np.linalg.norm(mirrored))
+            magnitude = float(np.linalg.norm(both)) / 2
+            return Embedding(_unit(both), magnitude, float(one[0] @ mirrored[0]) / lengths)
+        finally:
+            for made in (scaled, flipped, one, mirrored, both):
+                made.fill(0.0)
 
 
 def combine(
@@ -62,11 +68,19 @@ def combine(
     each = np.ones(len(embeddings)) if weights is None else np.asarray(weights, np.float64)
     if len(each) != len(embeddings) or not np.all(each >= 0):
         raise ValueError("one weight >= 0 is needed for each embedding")
-    return _unit(np.tensordot(each, np.stack(embeddings), axes=1))
+    stacked = np.stack(embeddings, dtype=np.float64)
+    mean = each @ stacked
+    try:
+        return _unit(mean)
+    finally:
+        stacked.fill(0.0)
+        mean.fill(0.0)
 
 
 def _unit(vector: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A new float32 vector of length 1; `vector` is scaled in its place, so that no copy is left behind."""
     length = float(np.linalg.norm(vector))
     if not length > 0.0:  # "not >": NaN is refused as well
         raise ValueError("a vector without length has no direction")
-    return np.asarray(vector / length, np.float32)
+    vector /= length
+    return vector.astype(np.float32)

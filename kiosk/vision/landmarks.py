@@ -6,7 +6,7 @@ trained (Kartynnik et al. 2019, arXiv:1907.06724). The points come back turned a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ class Landmarks:
     """`points`: float32[468, 3], frame pixels; z has the same unit, grows away from the camera, 0 at the
     head's centre. `presence` in [0, 1]: low when the face is covered, cut off or not a face."""
 
-    points: NDArray[np.float32]
+    points: NDArray[np.float32] = field(repr=False)
     presence: float
 
     @property

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.frames import Frame
+from kiosk.frames import Frame, PixelFormat
 from kiosk.vision.align import align
 from kiosk.vision.border import border_of
 from kiosk.vision.colour import face_colour
@@ -70,7 +70,7 @@ class Vision:
         )
 
     def observe(self, frame: Frame, *, alone: bool = True) -> Observation:
-        """All that can be said about one frame.
+        """All that can be said about one frame. A picture that is converted for it is overwritten at its end.
 
         With `alone` (the product) a second face of comparable size means that no face is measured. Without it
         (photographs that are measured, people in the background) the most prominent face is.
@@ -78,6 +78,13 @@ class Vision:
         clock = _Clock()
         with clock.stage("convert"):
             rgb = frame.rgb()
+        try:
+            return self._observe(frame, rgb, clock, alone=alone)
+        finally:
+            if frame.format is not PixelFormat.RGB888:  # there, it is the camera's own
+                rgb.fill(0)
+
+    def _observe(self, frame: Frame, rgb: NDArray[np.uint8], clock: _Clock, *, alone: bool) -> Observation:
         with clock.stage("detect"):
             faces = tuple(by_prominence(self._detector.detect(rgb), frame.width, frame.height))
         if not faces:
@@ -143,6 +150,7 @@ class Vision:
             pose = pose_of(landmarks)
             size = (frame.width, frame.height)
             quality = assess(aligned, faces[0], landmarks, size, pose=pose, embedding=embedding)
+        aligned.fill(0)
         logit = None
         if self._liveness is not None:
             with clock.stage("liveness"):
