@@ -103,10 +103,9 @@ class Follower:
 
     def _round(self, budget_s: float | None) -> Round:
         before, received, at_s = self._store.status(), self._fetcher.received, self._clock.utc_s()
-        if before is None:
-            self._store.note(fresh_at_s=at_s)  # so that there is something to write deletions into
-        elif before.fresh_at_s is not None and at_s < before.fresh_at_s - CLOCK_BACK_S:
-            raise SyncRefused(Cause.CLOCK, f"by {before.fresh_at_s - at_s:.0f} s")
+        known_s = before.fresh_at_s if before else None
+        if known_s is not None and at_s < known_s - CLOCK_BACK_S:
+            raise SyncRefused(Cause.CLOCK, f"by {known_s - at_s:.0f} s")
         region = self._region(before)
         repository, deleted = self._deleted(region)
         wanted = self._wanted(repository.segments(region), before)

@@ -263,8 +263,9 @@ class GalleryStore:
         """
         with self.alone():
             manifest, _ = self._read()
-            if manifest is None:
+            if manifest is None and tombstones_version is None:
                 return frozenset()
+            manifest = manifest or self._current()
             entries, found = without(self._files, manifest, tokens)
             after = msgspec.structs.replace(manifest, version=manifest.version + len(found), entries=entries)
             if tombstones_version is not None:

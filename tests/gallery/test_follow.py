@@ -131,6 +131,20 @@ def test_a_first_round_brings_everybody_and_finds_them(kiosk: Kiosk) -> None:
     assert status.fresh_at_s == done.at_s == kiosk.clock.utc_s()
 
 
+def test_a_first_round_that_came_to_nothing_is_no_word_of_the_acquirer(kiosk: Kiosk) -> None:
+    """A clock that was years ahead at the first start, or a line that was down, is nothing to be held to."""
+    years_ms = 10 * 365 * 86_400_000
+    kiosk.clock.advance(years_ms)
+    kiosk.line.down = True
+    assert kiosk.refused() is Cause.UNREACHABLE
+    status = kiosk.store.status()
+    assert status is None or status.fresh_at_s is None
+
+    kiosk.clock.advance(-years_ms)
+    kiosk.line.down = False
+    assert kiosk.round().gallery is not None
+
+
 def test_a_round_in_which_nothing_changed_fetches_no_segment_and_writes_nothing(kiosk: Kiosk) -> None:
     kiosk.round()
     stamp = kiosk.store.stamp()
