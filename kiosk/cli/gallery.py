@@ -153,7 +153,7 @@ def audit(
             pairs = close_pairs(gallery.records(), at, progress=progress)
         marked = tokens_of(pairs)
         if marked != gallery.neighbours:
-            base.enrolled.store.note(neighbours=marked)
+            base.enrolled.store.note(neighbours=marked, compared=gallery.version)
     if json:
         print_json(
             {

@@ -163,7 +163,11 @@ class Follower:
         tokens = frozenset(tombstone.token for tombstone in listed.tokens)
         if tokens:
             self.on_deletions(tokens)
-        return repository, self._store.delete(tokens, listed.version)
+        try:
+            return repository, self._store.delete(tokens, listed.version)
+        except OperatorError:
+            repository.keep(())  # downloads make room on a full disk: they are had again
+            return repository, self._store.delete(tokens, listed.version)
 
     def _wanted(self, listed: Sequence[Published], before: Status | None) -> list[Published]:
         """The segments of the newest epoch, of the network that runs here."""
@@ -230,7 +234,7 @@ class Follower:
         gallery.neighbours = found | before.intersection(one.token for one in people)
         for token in deleted:
             gallery.forget(token)
-        self._store.note(neighbours=gallery.neighbours)
+        self._store.note(neighbours=gallery.neighbours, compared=gallery.version)
         self._unaudited.unlink(missing_ok=True)
         self._audited = frozenset(map(_mark, people))
         return deleted

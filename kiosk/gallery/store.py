@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -190,6 +190,9 @@ class GalleryStore:
                     self._depth = 1
                     try:
                         yield
+                    except Exception:
+                        self._sweep()  # a disk that is full of what came to nothing holds up a deletion
+                        raise
                     finally:
                         self._depth = 0
         except OSError as error:
@@ -294,8 +297,18 @@ class GalleryStore:
             self._commit(with_segments(self._files, self._current(), change))
         return self.load(engine).gallery
 
-    def note(self, *, fresh_at_s: float | None = None, neighbours: frozenset[str] | None = None) -> None:
-        """Keep when the acquirer's word was last its newest, and who always gives a second factor."""
+    def note(
+        self,
+        *,
+        fresh_at_s: float | None = None,
+        neighbours: frozenset[str] | None = None,
+        compared: int | None = None,
+    ) -> None:
+        """Keep when the acquirer's word was last its newest, and who always gives a second factor.
+
+        `compared`: the version of the gallery in which they were found. When people came or went since, whom
+        others found stay marked too.
+        """
         with self.alone():
             manifest = self._current()
             after = manifest
@@ -303,7 +316,8 @@ class GalleryStore:
             if fresh_at_s is not None and (known is None or fresh_at_s - known >= FRESH_EVERY_S):
                 after = msgspec.structs.replace(after, fresh_at_s=fresh_at_s)
             if neighbours is not None:
-                after = msgspec.structs.replace(after, neighbours=neighbours)
+                others = manifest.neighbours if compared not in (None, manifest.version) else frozenset()
+                after = msgspec.structs.replace(after, neighbours=neighbours | others)
             if after != manifest:
                 self._commit(after)
 
@@ -364,6 +378,13 @@ class GalleryStore:
         self._files.sweep(manifest.entries)
         self._legacy.drop()
         return manifest
+
+    def _sweep(self) -> None:
+        """Delete what a change that failed has left behind, where it is certain what counts."""
+        with suppress(OSError, OperatorError):
+            manifest, warning = self._manifest.read()
+            if manifest is not None and warning is None:
+                self._files.sweep(manifest.entries)
 
     def _people(self, manifest: Manifest) -> tuple[list[PayerRecord], list[str]]:
         """Everybody in the segments, and a line for each file that could not be believed."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kiosk.domain.errors import ProtocolError
+from kiosk.domain.errors import OperatorError, ProtocolError
 from kiosk.gallery.epoch import Epoch
 from kiosk.gallery.fetch import Fetcher
 from kiosk.gallery.follow import Follower, Round
@@ -143,6 +143,26 @@ def test_a_first_round_that_came_to_nothing_is_no_word_of_the_acquirer(kiosk: Ki
     kiosk.clock.advance(-years_ms)
     kiosk.line.down = False
     assert kiosk.round().gallery is not None
+
+
+def test_downloads_make_room_on_a_full_disk_for_whoever_withdrew(
+    kiosk: Kiosk, hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kiosk.round()
+    waiting = kiosk.folder / FOLDER / "segments" / "waiting.seg"
+    waiting.write_bytes(b"what a long download left here")
+    real = kiosk.store.delete
+
+    def full(tokens: frozenset[str], version: int | None = None) -> frozenset[str]:
+        if waiting.exists():
+            raise OperatorError("the gallery can't be written (No space left on device)")
+        return real(tokens, version)
+
+    monkeypatch.setattr(kiosk.store, "delete", full)
+    hosted.tombstones(2, ["t00003"])
+    hosted.publish("tombstones")
+    assert kiosk.round().deleted == {"t00003"}
+    assert "t00003" not in kiosk.tokens()
 
 
 def test_a_round_in_which_nothing_changed_fetches_no_segment_and_writes_nothing(kiosk: Kiosk) -> None:

@@ -179,6 +179,18 @@ def test_neighbours_are_kept_and_loaded(store, tmp_path):
     assert store.status().neighbours == {"p000001", "p000004"}
 
 
+def test_neighbours_of_a_gallery_that_changed_meanwhile_take_nobody_s_mark(store):
+    gallery = enrolled(store)
+    compared = gallery.version
+    store.enrol(gallery, record("twin", people(1, seed=9)["p000000"]))  # a sync that others carried out
+    store.note(neighbours=frozenset({"twin", "p000000"}), compared=gallery.version)
+
+    store.note(neighbours=frozenset({"p000001"}), compared=compared)
+    assert store.status().neighbours == {"twin", "p000000", "p000001"}
+    store.note(neighbours=frozenset({"p000001"}), compared=gallery.version)
+    assert store.status().neighbours == {"p000001"}
+
+
 def test_a_network_that_is_not_the_others_is_refused_and_nothing_changes(store, tmp_path):
     gallery = enrolled(store, 2)
     before = files_in(tmp_path)
@@ -432,6 +444,16 @@ def test_a_full_disk_changes_nothing_and_says_so(store, tmp_path, monkeypatch):
         with pytest.raises(OperatorError, match="can't be written \\(No space"):
             store.enrol(gallery, record("new", people(1, seed=9)["p000000"]))
     assert tokens(gallery) == tokens(store_in(tmp_path).load().gallery) == set(people(6))
+
+
+def test_what_a_change_wrote_before_the_disk_was_full_does_not_stay_on_it(store, tmp_path, monkeypatch):
+    gallery = enrolled(store)
+    before = sorted(path.name for path in (tmp_path / "gallery").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(OperatorError, match="can't be written"):
+            store.enrol(gallery, record("new", people(1, seed=9)["p000000"]))
+    assert sorted(path.name for path in (tmp_path / "gallery").iterdir()) == before
 
 
 def test_a_forgotten_person_is_written_out_when_the_disk_works_again(store, monkeypatch):
