@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from sys import intern
 from typing import Annotated, Final
 
 import msgspec
@@ -148,6 +149,7 @@ def _parsed(body: memoryview, people: int, references: int) -> list[PayerRecord]
 
 
 def _record(person: _Person, vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> PayerRecord:
+    model_id = intern(person.model_id)  # the same for everybody: kept once, not for each
     return PayerRecord(
         token=person.token,
         masked_name=person.masked_name,
@@ -155,12 +157,12 @@ def _record(person: _Person, vectors: np.ndarray[tuple[int, int], np.dtype[np.fl
         digits=person.digits,
         consent_ref=person.consent_ref,
         enrolled_at_s=person.enrolled_at_s,
-        references=tuple(Reference(Template(vector), person.model_id) for vector in vectors),
+        references=tuple(Reference(Template(vector), model_id) for vector in vectors),
         limits=NO_LIMITS
         if person.limit_per_payment is person.limit_per_day is None
         else Limits(person.limit_per_payment, person.limit_per_day),
         keep_until_s=person.keep_until_s,
-        consent_text=person.consent_text,
+        consent_text=intern(person.consent_text),
         by_guardian=person.by_guardian,
     )
 
