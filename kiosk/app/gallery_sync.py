@@ -192,6 +192,7 @@ def open_follower(
         ask=lambda: _epochs(base, envelope_now),
         model_id=base.embedding_id(),
         close_from=lambda people: closeness(thresholds, people),
+        withdrawn=base.withdrawals.tokens,
     )
     follower.on_whole = TextsFollower(base.data_dir / "consent", base.warn).follow
     return follower

@@ -53,7 +53,8 @@ class Follower:
     """`folder` holds what was verified last and what is on its way; one process at a time uses it.
 
     `ask`: the epochs that the acquirer has for this kiosk, or `SyncRefused`. `model_id`: the network here.
-    `close_from`: the cosine from which two of so many people are neighbours.
+    `close_from`: the cosine from which two of so many people are neighbours. `withdrawn`: who withdrew here
+    and is published still, because the acquirer has not heard of it.
     """
 
     def __init__(
@@ -67,9 +68,11 @@ class Follower:
         ask: Callable[[], Sequence[Epoch]],
         model_id: str,
         close_from: Callable[[int], float],
+        withdrawn: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._store, self._folder, self._open, self._fetcher = store, folder, repository, fetcher
         self._clock, self._ask, self._model_id, self._close_from = clock, ask, model_id, close_from
+        self._withdrawn = withdrawn
         self._epochs: dict[str, Epoch] = {}
         self._audited: frozenset[int] | None = None
         self._unaudited = folder / "unaudited"
@@ -121,7 +124,9 @@ class Follower:
             epoch = self._epochs[wanted[0].epoch_id] if wanted else None
             put = tuple(_put(one, file, epoch) for one, file in zip(lacking, files, strict=True) if epoch)
             self._unaudited.touch(0o600)
-            gallery = self._store.apply(Change(put=put, drop=gone, epoch=epoch, fresh_at_s=at_s))
+            withdrawn = frozenset(self._withdrawn())
+            change = Change(deletions=withdrawn, put=put, drop=gone, epoch=epoch, fresh_at_s=at_s)
+            gallery = self._store.apply(change)
         else:
             self._store.note(fresh_at_s=at_s)
             if self._unaudited.exists():  # cut off before they were compared

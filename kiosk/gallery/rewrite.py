@@ -100,7 +100,7 @@ def with_segments(files: SegmentFiles, manifest: Manifest, change: Change) -> Ma
         ]
     )
     enrolled_at = _enrolled_at(files, old, own) if change.put else {}
-    gone = manifest.gone
+    gone = manifest.gone | change.deletions
 
     def is_wanted(record: PayerRecord) -> bool:
         return record.token not in gone and enrolled_at.get(record.token, -1) <= record.enrolled_at_s

@@ -81,13 +81,15 @@ class SegmentFiles:
 
     def tokens(self, entry: Entry, epoch_id: str) -> frozenset[str]:
         """Who is in a segment; of one that can't be believed, nobody."""
-        if entry.file not in self._tokens:
-            try:
-                records, _ = self.open(entry, epoch_id)
-            except GalleryDamaged:
-                return frozenset()
-            wipe(records)
-        return self._tokens[entry.file]
+        found = self._tokens.get(entry.file)
+        if found is not None:
+            return found
+        try:
+            records, _ = self.open(entry, epoch_id)
+        except GalleryDamaged:
+            return frozenset()
+        wipe(records)
+        return frozenset(record.token for record in records)
 
     def knows(self, entry: Entry) -> bool:
         """Whether it was opened or written by this process."""
@@ -136,7 +138,8 @@ class SegmentFiles:
         for path in (*self._folder.glob("*.seg*"), *self._folder.glob("*.new")):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
-                self._tokens.pop(path.name, None)
+        for name in self._tokens.keys() - kept:  # also of files that another process deleted
+            self._tokens.pop(name, None)
 
     def _opened(self, path: Path, entry: Entry, epoch_id: str) -> list[PayerRecord]:
         with believed(path):

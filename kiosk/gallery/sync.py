@@ -33,6 +33,7 @@ NOWHERE: Final = "gallery/-/-"
 """A path that only the role `gallery` could answer for: asking for it fetches and verifies that role."""
 NO_TEXT: Final = "consent/-/-"
 """The same for the role `texts`."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SEGMENT: Final = re.compile(r"gallery/([0-9a-f]{16})/(\d{1,6})\.seg", re.ASCII)
 
 
@@ -243,7 +244,7 @@ def _published(target: TargetFile) -> Published:
     found = _SEGMENT.fullmatch(target.path)
     sha256 = target.hashes.get("sha256", "")
     try:
-        if found is None or not sha256:
+        if found is None or not _SHA256.fullmatch(sha256):  # a file is named by it
             raise ValueError("not a segment's name and SHA-256")
         custom = msgspec.convert(target.custom or {}, _Custom)
     except (ValueError, msgspec.ValidationError) as error:

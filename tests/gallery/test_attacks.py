@@ -58,6 +58,17 @@ def publish(hosted: Hosted, version: int = 1, count: int = 3) -> None:
     hosted.publish("gallery")
 
 
+@pytest.mark.parametrize("digest", ["", "\0", "../" * 3 + "0" * 55, "0" * 63, "A" * 64])
+def test_a_segment_whose_hash_is_none_names_no_file(tmp_path: Path, clock: Any, digest: str) -> None:
+    """Whoever has the key of the gallery's role alone brings no kiosk down, and reads no file of it."""
+    hosted = Hosted()
+    publish(hosted)
+    (target,) = hosted.delegated["gallery"].targets.values()
+    target.hashes["sha256"] = digest
+    hosted.publish("gallery")
+    assert Client(hosted, tmp_path, clock).refused().cause is Cause.MALFORMED
+
+
 def newest_segment(client: Client) -> str:
     return [path for path in client.hosted.files if path.endswith(".seg")][-1]
 

@@ -37,6 +37,7 @@ class Kiosk:
         self.asked = 0
         self.model, self.close_from = MODEL, 0.99
         self.gone: list[set[str]] = []
+        self.withdrawn: list[str] = []
         self.start()
 
     def start(self) -> None:
@@ -52,6 +53,7 @@ class Kiosk:
             ask=self.ask,
             model_id=self.model,
             close_from=lambda count: self.close_from,
+            withdrawn=lambda: self.withdrawn,
         )
         self.follower.on_deletions = lambda tokens: self.gone.append(set(tokens))
 
@@ -163,6 +165,19 @@ def test_downloads_make_room_on_a_full_disk_for_whoever_withdrew(
     hosted.publish("tombstones")
     assert kiosk.round().deleted == {"t00003"}
     assert "t00003" not in kiosk.tokens()
+
+
+def test_who_withdrew_here_does_not_come_with_the_first_round(kiosk: Kiosk, hosted: Hosted) -> None:
+    """The acquirer has not heard of it: its address is down, and its files are served from another."""
+    kiosk.withdrawn = ["t00003", "t00007"]
+    kiosk.round()
+    assert len(kiosk.tokens()) == 7
+    assert not kiosk.tokens() & {"t00003", "t00007"}
+
+    publish(hosted, {0: enrolled(5), 1: enrolled(4, 2, 5)}, version=2)
+    kiosk.start()
+    kiosk.round()
+    assert not kiosk.tokens() & {"t00003", "t00007"}
 
 
 def test_a_round_in_which_nothing_changed_fetches_no_segment_and_writes_nothing(kiosk: Kiosk) -> None:
