@@ -256,7 +256,8 @@ class Retention:
     def __init__(self, base: Base, changed: Callable[[], None] = lambda: None) -> None:
         self.failure: OperatorError | None = None
         self._base, self._changed = base, changed
-        self._due: dict[str, str] | None = None
+        self._is_first = True
+        self._due: dict[str, str] = {}
         """Who is to go and why, until they are off the disk too: from memory they may be gone before that."""
         self._seen: tuple[Gallery, int] | None = None
         self._first_end_s: int | None = None
@@ -264,20 +265,30 @@ class Retention:
     def tick(self) -> None:
         """Forget who is due; reads the clock, and the gallery only when it has changed."""
         try:
-            gallery = self._base.gallery
-            if self._due is None:
-                cut_short = self._base.withdrawals.tokens()
-                self._due = {token: "asked" for token in cut_short if gallery.payer(token)}
-            self._due |= dict.fromkeys(self._over(gallery), "over")
+            damaged = self._cut_short()
+            self._due |= dict.fromkeys(self._over(self._base.gallery), "over")
             for why in ("asked", "over"):
                 _forget(self._base, [token for token, reason in self._due.items() if reason == why], why)
             self._due = {}
+            if damaged is not None:
+                raise damaged
             self.failure = None
         except OperatorError as failure:
             if self.failure is None:
                 self._base.warn(f"somebody who has to go can't be deleted yet: {failure}")
             self.failure = failure
         self._changed()
+
+    def _cut_short(self) -> OperatorError | None:
+        """Once, who asked to go before this start; why the list of them can't be read, where it can't."""
+        if self._is_first:
+            try:
+                waiting = self._base.withdrawals.tokens()
+            except OperatorError as damaged:  # whose consent is over goes all the same
+                return damaged
+            self._due = {token: "asked" for token in waiting if self._base.gallery.payer(token)}
+            self._is_first = False
+        return None
 
     def _over(self, gallery: Gallery) -> list[str]:
         if self._seen is None or self._seen[0] is not gallery or self._seen[1] != gallery.version:

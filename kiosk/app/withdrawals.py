@@ -21,6 +21,10 @@ __all__ = ["WITHDRAWALS_NAME", "Withdrawals"]
 WITHDRAWALS_NAME: Final = "withdrawals.json"
 
 
+class WithdrawalsDamaged(OperatorError):  # noqa: N818 - read as a sentence: the withdrawals are damaged
+    """The file holds no list of tokens."""
+
+
 class Withdrawals:
     """The file in `folder`. OperatorError from everything: it can't be read, believed or written."""
 
@@ -36,16 +40,20 @@ class Withdrawals:
         except OSError as error:
             raise self._refused(error) from None
         except (msgspec.MsgspecError, UnicodeError) as error:
-            raise OperatorError(
+            raise WithdrawalsDamaged(
                 f"damaged ({error})",
                 where=str(self._path),
                 do="Withdraw again: `kiosk forget --payer TOKEN`.",
             ) from None
 
     def add(self, token: str) -> None:
-        """On the disk when this returns; the same one again changes nothing."""
+        """On the disk when this returns; the same one again changes nothing. A damaged file makes way."""
         with self._turn():
-            waiting = self.tokens()
+            try:
+                waiting = self.tokens()
+            except WithdrawalsDamaged:  # it is kept for whoever looks into it, and holds up nobody
+                self._path.replace(self._path.with_suffix(".damaged"))
+                waiting = []
             if token not in waiting:
                 self._write([*waiting, token])
 

@@ -68,6 +68,9 @@ class Publishing:
             except OperatorError as error:
                 LOG.error("nothing could be published: %s", error)
                 self._ended.wait(POLL_S)
+            except Exception:  # a thread that ended would hold back every withdrawal, and nobody would see it
+                LOG.exception("nothing could be published")
+                self._ended.wait(POLL_S)
 
     def _woken_again(self) -> bool:
         """Wait until it is time to look again; False: it has ended."""

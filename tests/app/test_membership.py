@@ -94,6 +94,26 @@ def test_a_withdrawal_that_a_cut_left_half_done_is_made_good_at_the_next_start(b
         assert again.withdrawals.tokens() == ["pyr-1"]  # the acquirer is still to be told
 
 
+def test_a_damaged_list_of_withdrawals_keeps_nobody_and_makes_way_for_the_next(
+    base: Base, clock: VirtualClock
+) -> None:
+    enrol(base, "pyr-over", days=1)
+    enrol(base, "pyr-asks", days=None, face=1)
+    (base.data_dir / "withdrawals.json").write_bytes(b"{")
+    clock.advance(2 * DAY_S * 1000)
+    retention = Retention(base)
+    retention.tick()
+    assert here(base) == ["pyr-asks"]
+    assert "damaged" in str(retention.failure)
+
+    withdraw(base, "pyr-asks")
+    assert here(base) == []
+    assert base.withdrawals.tokens() == ["pyr-asks"]
+    assert (base.data_dir / "withdrawals.damaged").read_bytes() == b"{"
+    retention.tick()
+    assert retention.failure is None
+
+
 def test_what_can_t_be_deleted_now_is_told_and_tried_again(
     base: Base, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,7 +137,10 @@ def test_what_is_served_can_only_be_read(acquirer: Running) -> None:
             assert answer.status_code == 405
 
 
-def test_what_can_t_be_published_is_logged_and_tried_again(tmp_path, clock, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    "problem", [OperatorError("the disk is full"), ValueError("a bug: the disk is full")]
+)
+def test_what_can_t_be_published_is_logged_and_tried_again(tmp_path, clock, monkeypatch, caplog, problem):
     tries = threading.Semaphore(0)
     real = Publisher.publish
 
@@ -146,7 +149,7 @@ def test_what_can_t_be_published_is_logged_and_tried_again(tmp_path, clock, monk
         if first.is_set():
             return real(self)
         first.set()
-        raise OperatorError("the disk is full")
+        raise problem
 
     first = threading.Event()
     monkeypatch.setattr(Publisher, "publish", publish)
