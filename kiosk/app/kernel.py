@@ -714,7 +714,7 @@ class Kernel:
         if lock.until_s is None:
             return Refuse(Reason.LOCKED)
         minutes = -(-lock.until_s // 60)
-        return Refuse(Reason.LOCKED, until=datetime.fromtimestamp(minutes * 60, self.setting.timezone))
+        return Refuse(Reason.LOCKED, opens_at=datetime.fromtimestamp(minutes * 60, self.setting.timezone))
 
     def _more_wanted(self, decision: Decision, payer: Payer, digits: str | None) -> Decision:
         """What a payer who was recognised has to show beside their face: for the amount, or failures.

@@ -286,8 +286,8 @@ def _line(state: State, order: Order, kiosk: Kiosk) -> str:
         case Refused(refusal=refusal) if refusal.limit is not None:
             cap = refusal.limit
             return f"{order.amount} is over the limit: {LIMITS[cap.kind]} {cap.limit}"
-        case Refused(refusal=refusal) if refusal.until is not None:
-            return REFUSALS[state.reason].replace("for now", f"until {refusal.until:%H:%M}")
+        case Refused(refusal=refusal) if refusal.opens_at is not None:
+            return REFUSALS[state.reason].replace("for now", f"until {refusal.opens_at:%H:%M}")
         case Refused(refusal=refusal) if refusal.note:
             return f"{REFUSALS[state.reason]}: {refusal.note}"
         case Refused() if not kiosk.base.gallery.size and state.reason is Reason.NOT_RECOGNISED:
@@ -351,7 +351,7 @@ def _as_json(state: State, order: Order, kiosk: Kiosk, code: Exit) -> dict[str, 
         "rrn": answer.rrn if answer else None,
         "code": answer.code if answer else WRONG_PIN if wrong else None,
         "reason": str(refusal.reason) if refusal else None,
-        "locked_until": refusal.until.isoformat() if refusal and refusal.until else None,
+        "locked_until": refusal.opens_at.isoformat() if refusal and refusal.opens_at else None,
         "pin_tries_left": kiosk.kernel.tries_left(wrong.payer.token) if wrong else None,
         "not_offline": kiosk.offline.doubt,
         "liveness": str(look.outcome) if look else None,

@@ -172,13 +172,13 @@ class AskSecondFactor:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """No. `limit` says which cap when the reason is OVER_LIMIT; `note` is what the law says; `until` when a
-    lock (LOCKED) ends: the store's time, a full minute."""
+    """No. `limit` says which cap when the reason is OVER_LIMIT; `note` is what the law says; `opens_at`
+    when a lock (LOCKED) ends: the store's time, a full minute."""
 
     reason: Reason
     limit: OverLimit | None = None
     note: str = ""
-    until: datetime | None = None
+    opens_at: datetime | None = None
 
 
 Decision = Accept | AskSecondFactor | Refuse

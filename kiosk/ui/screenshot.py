@@ -197,7 +197,7 @@ SCENES: Final = (
     _refused("unsure", Refuse(Reason.LIVENESS_UNSURE), attempt=3),
     _refused("two_faces", Refuse(Reason.TWO_FACES)),
     _refused("over_limit", _OVER),
-    _refused("locked", Refuse(Reason.LOCKED, until=_LOCKED_UNTIL), attempt=3),
+    _refused("locked", Refuse(Reason.LOCKED, opens_at=_LOCKED_UNTIL), attempt=3),
     Scene("offer-stale", Showing(Offered(_ORDER, _until(OFFER_MS), Refuse(Reason.GALLERY_STALE)))),
     Scene("not_sent", Showing(NotSent(_ORDER, _REF, _until(RESULT_MS)))),
     Scene("checking", Showing(Unknown(_ORDER, _REF, 1, _until(UNKNOWN_SHOWN_MS), NOW))),

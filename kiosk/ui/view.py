@@ -737,8 +737,8 @@ class _Teller:
             limit = refusal.limit
             cap = limit.limit if isinstance(limit.limit, int) else _amount(limit.limit)
             return title, self.say(f"refused.over_limit_{limit.kind}", limit=cap)
-        if refusal.until is not None:
-            return title, self.say("refused.locked_until", until=f"{refusal.until:%H:%M}")
+        if refusal.opens_at is not None:
+            return title, self.say("refused.locked_until", until=f"{refusal.opens_at:%H:%M}")
         return title, refusal.note or self.say(f"refused.{refusal.reason}_body")
 
     # --- what became of it ---

@@ -1146,9 +1146,9 @@ def test_three_suspected_attacks_ask_for_a_pin_too_and_five_close_the_camera(pin
     assert state.refusal is not None
     assert state.refusal.reason is Reason.LOCKED
     ends = pin_shop.clock.utc + lockout.LOCK_S
-    assert state.refusal.until is not None
-    assert 0 <= state.refusal.until.timestamp() - ends < 60, "a full minute, and not before it is over"
-    assert state.refusal.until.tzinfo is pin_shop.kernel.setting.timezone
+    assert state.refusal.opens_at is not None
+    assert 0 <= state.refusal.opens_at.timestamp() - ends < 60, "a full minute, and not before it is over"
+    assert state.refusal.opens_at.tzinfo is pin_shop.kernel.setting.timezone
 
 
 def test_wrong_pins_and_denied_recognitions_lock_their_payer_and_nobody_else(pin_shop: Shop) -> None:

@@ -283,7 +283,7 @@ def test_a_cap_on_a_number_is_told_as_a_number() -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh-Hans"])
 def test_a_lock_says_when_it_ends_where_that_is_known(language: str) -> None:
-    lock = Refuse(Reason.LOCKED, until=datetime(2026, 11, 25, 16, 35, tzinfo=UTC))
+    lock = Refuse(Reason.LOCKED, opens_at=datetime(2026, 11, 25, 16, 35, tzinfo=UTC))
     for refusal, said in ((lock, True), (Refuse(Reason.LOCKED), False)):
         for state in (Refused(ORDER, 1, refusal, NOW), Offered(ORDER, NOW, refusal)):
             assert ("16:35" in everything(view(Showing(state), Session(language), SHOP))) is said
