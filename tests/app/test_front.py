@@ -92,6 +92,11 @@ class Eyes:
         pass
 
 
+def kiosk_of(base: SimpleNamespace, shop: Shop, looker: CameraLooker) -> Kiosk:
+    """Nobody enrols and nothing is sold offline here."""
+    return Kiosk(base, shop.kernel, looker, None, shop.journal, None, "")  # type: ignore[arg-type]
+
+
 class Counter:
     """A kiosk at whose screen somebody stands."""
 
@@ -101,7 +106,7 @@ class Counter:
         self.shop.kernel._looker = looker
         base = SimpleNamespace(warn=lambda line: None, config=Config())
         self.looker, self.kernel = looker, self.shop.kernel
-        self.front = Front(Kiosk(base, self.kernel, looker, ""))  # type: ignore[arg-type]
+        self.front = Front(kiosk_of(base, self.shop, looker))
         self.bridge = Bridge(SHOP, self.front.pressed, guard_ms=0)
         self.window = stage(self.bridge)
         self.window.resize(270, 480)
@@ -196,7 +201,7 @@ def test_cancel_on_the_screen_ends_a_challenge_and_the_camera_goes_off(counter, 
 def test_a_screen_with_less_motion_never_flashes(tmp_path: Path, qapp: QGuiApplication) -> None:
     shop = Shop(tmp_path)
     looker = CameraLooker(LitCamera, Eyes(0, 0), Rules(), mode="test", model_ids=())  # type: ignore[arg-type]
-    front = Front(Kiosk(SimpleNamespace(warn=print, config=Config()), shop.kernel, looker, ""))  # type: ignore[arg-type]
+    front = Front(kiosk_of(SimpleNamespace(warn=print, config=Config()), shop, looker))
     front.start(Bridge(SHOP, front.pressed, reduced_motion=True))
     front.stop()
     shop.journal.close()
