@@ -41,7 +41,7 @@ TAIL_BYTES: Final = 64 * 1024
 
 What = Literal[
     "enrol", "forget", "sync", "export",
-    "limit", "policy", "refund_ended", "wrong_pin", "not_allowed", "staff_added", "staff_removed",
+    "limit", "policy", "wrong_pin", "not_allowed", "staff_added", "staff_removed",
     "staff_pin", "key", "start",
 ]  # fmt: skip
 """What can be noted, beside the approvals of staff (`Action`); docs/privacy.md says each one's values."""

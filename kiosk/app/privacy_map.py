@@ -28,7 +28,7 @@ DATA_MAP: Final = (
     Holding(
         "Frames of the camera",
         "memory, while somebody pays or enrols; never a disk",
-        "camera off until a press; buffers of ours overwritten after each look",
+        "camera off until a press; converted pictures overwritten, the camera's buffers given back",
         "15 s at most",
         "consent (the press)",
         "nobody",
