@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,11 +117,15 @@ class Audit:
                 end, last = self._end(file)
                 line = _Line(entry, link(last, msgspec.json.encode(entry)))
                 file.truncate(end)
-                file.seek(end)
-                end += file.write(msgspec.json.encode(line) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-                self._keep(_Mark(end, line.hash))
+                try:
+                    file.seek(end)
+                    size = file.write(msgspec.json.encode(line) + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._keep(_Mark(end + size, line.hash))
+                except OSError:
+                    os.ftruncate(file.fileno(), end)  # nothing was noted, so nothing stays
+                    raise
         except OSError as error:
             raise OperatorError(
                 f"the audit trail can't be written ({error.strerror}); nothing was changed",
@@ -162,11 +167,14 @@ class Audit:
             skipped = whole.find(b"\n") + 1
             start, whole = start + skipped, whole[skipped:]
         lines = self._followed(whole, start, mark)
-        return start + len(whole), lines[-1].hash if lines else GENESIS
+        found = _Mark(start + len(whole), lines[-1].hash if lines else GENESIS)
+        if found != mark:  # a cut came between line and mark; never more than one line is without
+            self._keep(found)
+        return found.size, found.hash
 
     def _verified(self) -> tuple[bytes, list[_Line]]:
-        mark = self._marked()  # before the lines: one may be added meanwhile
-        whole = _whole(self._read())
+        with self._still():
+            mark, whole = self._marked(), _whole(self._read())
         if mark is None:
             if whole:
                 self._refuse("its mark is gone: lines may be missing")
@@ -174,15 +182,33 @@ class Audit:
         return whole, self._followed(whole, 0, mark)
 
     def _followed(self, whole: bytes, start: int, mark: _Mark) -> list[_Line]:
-        """The lines from byte `start` on; one of them, or the beginning, must be where the mark is."""
-        marked, lines, end = mark.size == 0, [], start
+        """The lines from byte `start` on; the last of them, or the one before it, must be where the mark is.
+
+        A cut leaves one line without its mark. Whoever adds more has no key, and none of them counts.
+        """
+        marked, lines, end, after = mark.size == 0, [], start, 0
         for line, size in _parsed(whole, start, str(self._path)):
             lines.append(line)
             end += size
+            after += marked
             marked |= end == mark.size and hmac.compare_digest(line.hash, mark.hash)
         if not marked:
             self._refuse("it does not end as it was written: lines were cut off or changed")
+        if after > 1:
+            self._refuse("it does not end as it was written: lines were added")
         return lines
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Nobody adds a line in the block: the mark is that of the lines."""
+        with ExitStack() as held:
+            try:
+                fcntl.flock(held.enter_context(self._path.open("rb")), fcntl.LOCK_SH)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise OperatorError(f"cannot be read ({error.strerror})", where=str(self._path)) from None
+            yield
 
     def _read(self) -> bytes:
         try:

@@ -12,6 +12,7 @@ import pytest
 from kiosk.app.audit import AUDIT_NAME, MARK_NAME, TAIL_BYTES, Audit, verified
 from kiosk.domain.chain import GENESIS, link
 from kiosk.domain.errors import OperatorError
+from kiosk.files import write_whole
 
 AT = 1_800_000_000
 
@@ -128,6 +129,62 @@ def test_a_cut_between_line_and_mark_loses_nothing(tmp_path: Path) -> None:
     assert kinds(tmp_path) == ["a", "b"]
     noted(tmp_path, "c")
     assert kinds(tmp_path) == ["a", "b", "c"]
+
+
+def test_lines_that_another_hand_adds_are_not_believed(tmp_path: Path) -> None:
+    """The chain needs no key: whoever may write to the file could add an approval that nobody gave."""
+    path = noted(tmp_path, "a", "b")
+    last = msgspec.json.decode(path.read_bytes().splitlines()[-1])["hash"]
+    entry = msgspec.json.decode(path.read_bytes().splitlines()[-1])["entry"]
+    with path.open("ab") as file:
+        for staff in ("1001", "1002"):
+            forged = {**entry, "staff": staff}
+            last = link(last, msgspec.json.encode(forged))
+            file.write(msgspec.json.encode({"entry": forged, "hash": last}) + b"\n")
+    for use in (the_trail(tmp_path).entries, lambda: noted(tmp_path, "d")):
+        with pytest.raises(OperatorError, match="lines were added"):
+            use()
+
+
+class Cut(BaseException):
+    """The power is gone."""
+
+
+def test_cuts_one_after_another_between_line_and_mark_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted(tmp_path, "a")
+    for kind in ("b", "c", "d"):
+        head = the_trail(tmp_path).trail().head
+
+        def keep(path: Path, content: bytes, head: str = head) -> None:
+            if head.encode() not in content:  # the mark of the line that was just written
+                raise Cut
+            write_whole(path, content)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("kiosk.app.audit.write_whole", keep)
+            with pytest.raises(Cut):
+                noted(tmp_path, kind)
+    assert kinds(tmp_path) == ["a", "b", "c", "d"]
+
+
+def test_a_line_whose_mark_the_disk_refuses_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = noted(tmp_path, "a")
+    before = path.read_bytes()
+
+    def refuses(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kiosk.app.audit.write_whole", refuses)
+        for _ in range(3):
+            with pytest.raises(OperatorError, match="nothing was changed"):
+                noted(tmp_path, "b")
+    assert path.read_bytes() == before
+    assert kinds(tmp_path) == ["a"]
 
 
 def test_a_cut_before_the_first_line_leaves_a_trail_that_goes_on(
