@@ -31,7 +31,7 @@ def test_the_trail_is_shown_by_kind_payer_and_the_shops_days(kiosk: Kiosk, folde
     ran = kiosk("audit", "show", "--data-dir", folder)
     assert ran.code == 0
     assert "2026-11-24 23:59:00 +08:00  kiosk       enrol" in ran.out
-    assert "2026-11-25 00:01:00  staff 7     wrong_pin      action refund\n3 lines\n" in ran.out
+    assert "2026-11-25 00:01:00 +08:00  staff 7     wrong_pin      action refund\n3 lines\n" in ran.out
 
     def shown(*more: str) -> list[str]:
         entries = json.loads(kiosk("audit", "show", "--json", *more, "--data-dir", folder).out)["entries"]
