@@ -107,6 +107,7 @@ def _report(
     halted: str,
 ) -> None:
     from kiosk.app.aftersale import answer_of
+    from kiosk.domain.receipt import reason, render
 
     answer, left = answer_of(task), sale.left(payment)
     amount = Money(task.minor, left.currency)
@@ -138,10 +139,8 @@ def _report(
     elif answer is None:
         complain(f"{about}: {amount} is not final yet; it goes on by itself (`kiosk outbox` shows it)")
     elif code:
-        complain(f"{about}: declined by the acquirer ({answer.code or 'no reason given'}); nothing went back")
+        complain(f"{about}: declined by the acquirer, {reason(answer.code)}; nothing went back")
     else:
-        from kiosk.domain.receipt import render
-
         word = "VOIDED" if answer.code == "voided" else "REFUNDED"
         say(f"{word} {amount} of {payment.order.amount}, order {payment.order.order_ref}; left {left}")
         slip = sale.refund_slip(task)
