@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 
 from kiosk.devices.key_software import SoftwareKey
-from kiosk.gallery.bench import Crowd
 from kiosk.gallery.change import Change, NewSegment
+from kiosk.gallery.crowd import Crowd
 from kiosk.gallery.epoch import Epoch
 from kiosk.gallery.matcher import Vectors
 from kiosk.gallery.segment import SEGMENT_PEOPLE, Place, open_segment, seal
