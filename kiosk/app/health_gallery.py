@@ -19,10 +19,14 @@ Found = tuple[Literal["green", "amber", "red"], str, str]
 def gallery_found(base: Base) -> Found:
     """Status, what was found, what to do. OperatorError: it can't be believed, or is an older one."""
     store = base.enrolled.store
-    damaged = store.verify()
     status = store.status()
+    damaged = store.verify()
     if status is None or not status.people:
         return "amber", "nobody is enrolled", "Run `kiosk enrol`."
+    left = store.status()  # without what has no good file
+    lost = _own(status) - _own(left) if left else 0
+    if damaged and lost:
+        return "red", f"{damaged[0]}; people who enrolled here and can't be read: {lost}", _LOST
     path = base.data_dir / "journal.sqlite"
     if is_there(path):
         with Journal(path, read_only=True) as journal:
@@ -39,10 +43,15 @@ def gallery_found(base: Base) -> Found:
 
 _FILE_IT: Final = "See docs/privacy.md; gallery.warn_at_references sets where this begins."
 _MEND: Final = "The next start mends what has a good copy; `kiosk gallery sync` fetches the acquirer's again."
+_LOST: Final = "Put this kiosk's key back, or gallery/ from a backup; until then nobody pays by face."
+
+
+def _own(status: Status) -> int:
+    return sum(segment.people for segment in status.of(Source.OWN))
 
 
 def _told(status: Status) -> str:
-    own = sum(segment.people for segment in status.of(Source.OWN))
+    own = _own(status)
     sources = f" ({own} here)" if own != status.people else ""
     epoch = f"{status.epoch.region} epoch {status.epoch.number}"
     return f"{status.people} enrolled{sources}, version {status.version}, {epoch}"

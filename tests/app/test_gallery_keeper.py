@@ -159,6 +159,15 @@ def test_a_damaged_segment_is_amber_and_named(base):
     assert gallery_found(base)[0] == "green"
 
 
+def test_people_of_whom_no_file_is_good_are_red_and_not_called_nobody(base):
+    for file in (base.data_dir / "gallery").glob("own-*"):
+        file.write_bytes(b"broken")
+    status, detail, action = gallery_found(base)
+    assert status == "red"
+    assert "can't be read: 2" in detail
+    assert "backup" in action
+
+
 def test_an_older_gallery_is_refused_by_the_self_test(base):
     kept = {path: path.read_bytes() for path in (base.data_dir / "gallery").iterdir()}
     forgotten(base.data_dir, "ming")
