@@ -404,9 +404,9 @@ def test_in_whatever_order_things_fail_no_more_goes_back_than_was_paid_and_both_
                     treated()
                     line.answer(Lost("nobody answered"))
                 case "late" if line.sent:
-                    word = treated()
-                    line.tick(ANSWER_MS)
-                    line.answer(word, call=-1)
+                    call, word = len(line.sent) - 1, treated()
+                    line.tick(ANSWER_MS)  # another call may go out before this one is answered
+                    line.answer(word, call)
                 case "unsent" if line.sent:
                     line.answer(Unsent("no route"))
                 case "restart":
