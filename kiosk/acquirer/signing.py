@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from cryptography.exceptions import InvalidSignature as BadMathematics
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -130,7 +131,7 @@ def load_public_key(der: bytes) -> ec.EllipticCurvePublicKey:
     """
     try:
         key = serialization.load_der_public_key(der)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise OperatorError("not a P-256 public key", do="Take the key that the other side published.")

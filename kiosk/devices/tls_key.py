@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -110,8 +111,12 @@ class TlsKey:
         return _installed(_read(self.file)[0]) if is_there(self.file) else None
 
     def _key_of(self, certificate: x509.Certificate, where: Path) -> ec.EllipticCurvePrivateKey:
+        try:
+            certified = certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm):  # a point that is on no curve, or another kind of key
+            certified = None
         for path in (self.waiting, self.file):
-            if is_there(path) and (key := self._key(path)).public_key() == certificate.public_key():
+            if is_there(path) and (key := self._key(path)).public_key() == certified:
                 return key
         raise OperatorError(
             "a certificate of another key",

@@ -156,7 +156,7 @@ def _read(pem: Path) -> tuple[str, bytes]:
         if b"CERTIFICATE REQUEST" in text:
             return _of_request(x509.load_pem_x509_csr(text))
         key = serialization.load_pem_public_key(text)
-    except (OSError, ValueError):
+    except (OSError, ValueError, UnsupportedAlgorithm):
         raise OperatorError(
             "not a public key or certification request in PEM",
             where=str(pem),

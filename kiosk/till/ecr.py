@@ -99,6 +99,7 @@ class Link:
         self._frame: bytearray | None = None
         self._whole = False
         self._byte_at = 0
+        self._noise_at = -BYTE_MS
         self._last: tuple[bytes, int] | None = None
         self.given_up = 0
 
@@ -134,6 +135,9 @@ class Link:
                     payloads.append(body)
             elif byte == STX:
                 self._frame, self._whole = bytearray(), False
+            elif byte not in (ENQ, ACK, NAK) or now - self._noise_at < BYTE_MS:
+                # A frame whose beginning was lost may end in any check byte: it says nothing but noise.
+                self._noise_at = now
             elif byte == ENQ:
                 self._last = None
                 self._out.append(ACK)
@@ -142,7 +146,6 @@ class Link:
                 self._next(now)
             elif byte == NAK and self._sending is not None:
                 self._again(now)
-            # All else between frames is noise on the line.
         return payloads
 
     def tick(self, now: int) -> None:
@@ -174,6 +177,7 @@ class Link:
             self._whole = True
         elif len(received) >= MAX_PAYLOAD or not (byte == FS or 0x20 <= byte <= 0x7E):
             self._refuse()
+            self._noise_at = now
         else:
             received.append(byte)
         return None

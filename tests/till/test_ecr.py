@@ -115,6 +115,22 @@ def test_over_a_line_that_loses_and_alters_bytes_each_payload_arrives_once_or_is
         assert delivered == sent
 
 
+@pytest.mark.parametrize("control", [ENQ, ACK, NAK])
+def test_the_check_byte_of_a_frame_whose_beginning_was_lost_is_no_control(control: bytes) -> None:
+    """One with ENQ was answered with ACK, so that its sender took it for delivered."""
+    texts = (f"N\x1c{one}{chr(other)}" for one in "abcdefghijkl" for other in range(0x20, 0x7F))
+    body = next(text for text in texts if frame(b"01" + text.encode()).endswith(control))
+    one, other = Link(), Link()
+    one.send(body, 0)
+    other.send("first", 0)
+    other.take()
+    assert other.feed(one.take()[1:], 1) == []
+    assert other.take() == b""
+    assert not other.idle
+    one.tick(2 * ACK_MS)
+    assert other.feed(one.take(), 2 * ACK_MS) == [body]
+
+
 def test_a_repeat_is_dropped_for_as_long_as_it_can_be_one() -> None:
     link, whole = Link(), frame(b"07P")
     assert link.feed(whole, 0) == ["P"]
