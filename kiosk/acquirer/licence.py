@@ -111,7 +111,9 @@ def load_roots(path: Path) -> dict[str, bytes]:
     except OSError as error:
         raise OperatorError(f"cannot be read ({error.strerror})", where=str(path), do=do) from None
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise OperatorError(f"not a scheme's file: {error}", where=str(path), do=do) from None
+        raise OperatorError(
+            f"not a scheme's file: {ascii(str(error))[1:-1]}", where=str(path), do=do
+        ) from None
     except OperatorError as error:
         raise OperatorError(error.what, where=str(path), do=do) from None
     if not roots:

@@ -66,7 +66,9 @@ def load_trust(path: Path) -> Trust:
     except OSError as error:
         raise OperatorError(error.strerror or "cannot be read", where=str(path), do=do) from None
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise OperatorError(f"not an acquirer's file: {error}", where=str(path), do=do) from None
+        raise OperatorError(
+            f"not an acquirer's file: {ascii(str(error))[1:-1]}", where=str(path), do=do
+        ) from None
     except OperatorError as error:
         raise OperatorError(error.what, where=str(path), do=do) from None
     if not file.acquirer_keys or not file.policy_keys:
