@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,8 +11,23 @@ from typing import Annotated, Any, Final
 import typer
 
 from kiosk.domain.challenge import ChallengeKind
+from kiosk.domain.errors import OperatorError
 
-__all__ = ["Camera", "ConfigFile", "DataDir", "Json", "ask_payer", "complain", "print_json", "say"]
+__all__ = [
+    "NAME",
+    "Camera",
+    "ConfigFile",
+    "DataDir",
+    "Json",
+    "ask_payer",
+    "check_token",
+    "complain",
+    "print_json",
+    "say",
+]
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
+"""What the protocol calls a name: payer tokens and consent references are such."""
 
 DataDir = Annotated[
     Path | None,
@@ -34,6 +50,15 @@ Camera = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+
+
+def check_token(token: str) -> None:
+    """OperatorError for what can be no payer token."""
+    if not NAME.fullmatch(token):
+        raise OperatorError(
+            f"payer token {token[:64]!r}",
+            do="Use 1 to 64 letters, digits or . _ : - as the acquirer gave it.",
+        )
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from kiosk.cli.common import (
+    NAME,
     REQUESTS,
     Camera,
     ConfigFile,
     DataDir,
     Json,
     ask_payer,
+    check_token,
     complain,
     print_json,
     say,
@@ -35,9 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["enrol"]
 
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{4}", re.ASCII)
-_CONSENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 ATTACK: Final = 12
 NO_FACE: Final = 13
 DUPLICATE: Final = 10
@@ -119,16 +119,14 @@ def enrol(
     Example: kiosk enrol --camera pi --account wallet-4711 --agreed v1 --of-age --digits 1234
     Example: kiosk enrol --camera ming/ --payer tok-7f3a --name "Ming" --limit-per-day 200.00
     """
-    if payer and not _TOKEN.fullmatch(payer):
-        raise OperatorError(
-            f"payer token {payer!r}", do="Use 1 to 64 letters, digits or . _ : - as the acquirer gave it."
-        )
+    if payer:
+        check_token(payer)
     if not payer and not account:
         raise OperatorError(
             "neither --payer nor --account",
             do="Give --account LINK to enrol at the acquirer, or --payer TOKEN of somebody it enrolled.",
         )
-    if not _CONSENT.fullmatch(consent):
+    if not NAME.fullmatch(consent):
         raise OperatorError(f"--consent {consent[:40]!r}", do="Use 1 to 64 letters, digits or . _ : -.")
     if digits and not _DIGITS.fullmatch(digits):
         raise OperatorError(f"--digits {digits!r}", do="Give the last four digits of the phone number.")

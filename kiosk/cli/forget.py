@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
-from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.cli.common import ConfigFile, DataDir, Json, check_token, complain, print_json, say
 from kiosk.domain.errors import OperatorError
 
 __all__ = ["forget"]
 
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 Token = Annotated[str, typer.Option("--payer", metavar="TOKEN", help="The acquirer's opaque payer token.")]
 
 
@@ -26,8 +24,7 @@ def forget(payer: Token, data_dir: DataDir = None, config: ConfigFile = None, js
 
     Example: kiosk forget --payer tok-7f3a
     """
-    if not _TOKEN.fullmatch(payer):
-        raise OperatorError(f"payer token {payer[:64]!r}", do="Use it as the acquirer gave it.")
+    check_token(payer)
     from kiosk.app.membership import withdraw
     from kiosk.app.unattended import Exit
     from kiosk.app.wiring import open_base

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.cli.common import Camera, ConfigFile, DataDir, Json, check_token, complain, print_json, say
 from kiosk.domain.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Ask the acquirer who somebody is, and what is held of a payer.")
 
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 Token = Annotated[str, typer.Argument(metavar="TOKEN", help="The acquirer's opaque payer token.")]
 
 
@@ -87,7 +85,7 @@ def show(token: Token, data_dir: DataDir = None, config: ConfigFile = None, json
 
     Example: kiosk payers show tok-7f3a
     """
-    _check(token)
+    check_token(token)
     from kiosk.acquirer.operations import payer_request
     from kiosk.app.membership import asked_of_acquirer
     from kiosk.app.unattended import Exit
@@ -106,11 +104,6 @@ def show(token: Token, data_dir: DataDir = None, config: ConfigFile = None, json
         return
     say(f"{token}: {_line(told)}")
     say(f"this kiosk: {'a sealed template' if here else 'nothing'}")
-
-
-def _check(token: str) -> None:
-    if not _TOKEN.fullmatch(token):
-        raise OperatorError(f"payer token {token[:64]!r}", do="Use it as the acquirer gave it.")
 
 
 def _unanswered(why: str, code: int) -> typer.Exit:

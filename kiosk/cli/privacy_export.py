@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json as json_format
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kiosk.cli.common import ConfigFile, DataDir, Json, complain, print_json, say
+from kiosk.cli.common import ConfigFile, DataDir, Json, check_token, complain, print_json, say
 from kiosk.domain.errors import OperatorError
 
 __all__ = ["export"]
-
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 
 
 def export(
@@ -35,8 +32,7 @@ def export(
 
     Example: kiosk privacy export --payer tok-7f3a --out theirs.json
     """
-    if not _TOKEN.fullmatch(payer):
-        raise OperatorError(f"payer token {payer[:64]!r}", do="Use it as the acquirer gave it.")
+    check_token(payer)
     from kiosk.app import privacy_export
     from kiosk.app.unattended import Exit
     from kiosk.app.wiring import open_base

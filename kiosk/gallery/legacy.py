@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from kiosk.domain.errors import OperatorError
 from kiosk.domain.limits import Limits
 from kiosk.gallery.manifest import GalleryDamaged, believed
+from kiosk.gallery.segment import wiped
 from kiosk.gallery.template import MAX_REFERENCES, TEMPLATE_SIZE, PayerRecord, Reference, Template
 
 __all__ = ["LegacyFile"]
@@ -101,12 +102,9 @@ def _open(path: Path, secret: bytes) -> tuple[int, list[PayerRecord]]:
             raise ValueError("it is not a gallery")
         if layout != _FORMAT:
             raise ValueError(f"its format is {layout}, this program reads {_FORMAT}")
-        body = bytearray(len(sealed) - _TAG)
-        try:
+        with wiped(bytearray(len(sealed) - _TAG)) as body:
             ChaCha20Poly1305(secret).decrypt_into(nonce, sealed, header, body)
             return version, _parsed(memoryview(body), people, references)
-        finally:
-            body[:] = bytes(len(body))
 
 
 def _parsed(body: memoryview, people: int, references: int) -> list[PayerRecord]:

@@ -28,6 +28,7 @@ from kiosk.domain.errors import OperatorError
 from kiosk.files import write_whole
 from kiosk.gallery.change import Source, StoredSegment
 from kiosk.gallery.epoch import Epoch
+from kiosk.gallery.segment import wiped
 
 __all__ = ["Entry", "GalleryDamaged", "GalleryRolledBack", "Manifest", "ManifestFile", "believed", "subkey"]
 
@@ -184,12 +185,10 @@ class ManifestFile:
                 raise ValueError("it is not a gallery")
             if layout != _FORMAT:
                 raise ValueError(f"its format is {layout}, this program reads {_FORMAT}")
-            header, body = sealed[: _HEADER.size], bytearray(len(sealed) - _HEADER.size - _TAG)
-            try:
-                self._seal.decrypt_into(nonce, memoryview(sealed)[_HEADER.size :], header, body)
+            with wiped(bytearray(len(sealed) - _HEADER.size - _TAG)) as body:
+                rest = memoryview(sealed)[_HEADER.size :]
+                self._seal.decrypt_into(nonce, rest, sealed[: _HEADER.size], body)
                 return msgspec.msgpack.decode(body, type=Manifest)
-            finally:
-                body[:] = bytes(len(body))
 
     def _sealed(self, content: bytes) -> bytes:
         nonce = os.urandom(12)

@@ -27,7 +27,7 @@ from kiosk.domain.limits import NO_LIMITS, Limits
 from kiosk.domain.money import MAX_MINOR
 from kiosk.gallery.template import MAX_REFERENCES, MAX_TEXT, TEMPLATE_SIZE, PayerRecord, Reference, Template
 
-__all__ = ["MAX_SEGMENT_BYTES", "SEGMENT_PEOPLE", "Place", "SegmentError", "open_segment", "seal"]
+__all__ = ["MAX_SEGMENT_BYTES", "SEGMENT_PEOPLE", "Place", "SegmentError", "open_segment", "seal", "wiped"]
 
 SEGMENT_PEOPLE: Final = 1_000
 """People of one segment: about 1 MB, small enough to write anew for one deletion."""
@@ -89,7 +89,7 @@ def seal(key: bytes, place: Place, records: Sequence[PayerRecord]) -> bytearray:
     start = _LENGTH.size + len(listed)
     nonce = os.urandom(12)
     header = _HEADER.pack(_MAGIC, _FORMAT, len(records), len(references), nonce)
-    with _wiped(bytearray(start + len(references) * _VECTOR)) as body:
+    with wiped(bytearray(start + len(references) * _VECTOR)) as body:
         _LENGTH.pack_into(body, 0, len(listed))
         body[_LENGTH.size : start] = listed
         for number, reference in enumerate(references):
@@ -119,7 +119,7 @@ def open_segment(key: bytes, place: Place, sealed: bytes | bytearray | memoryvie
             raise SegmentError(f"its format is {layout}, this program reads {_FORMAT}")
         if people > SEGMENT_PEOPLE or references > people * MAX_REFERENCES:
             raise SegmentError("it claims more people than a segment holds")
-        with _wiped(bytearray(len(whole) - _HEADER.size - _TAG)) as body:
+        with wiped(bytearray(len(whole) - _HEADER.size - _TAG)) as body:
             try:
                 ChaCha20Poly1305(key).decrypt_into(nonce, whole[_HEADER.size :], header + place.bound(), body)
                 with memoryview(body) as plain:
@@ -186,7 +186,7 @@ def _person(record: PayerRecord) -> _Person:
 
 
 @contextmanager
-def _wiped(buffer: bytearray) -> Iterator[bytearray]:
+def wiped(buffer: bytearray) -> Iterator[bytearray]:
     """A buffer that is overwritten when the block ends."""
     try:
         yield buffer
